@@ -1,0 +1,151 @@
+"""Write WAV headers, and mend in passing the WAV headers that lie about their length.
+
+The header is written here rather than by a library because only the end of a stream knows whether it passed 4 GiB: 36
+bytes are kept free at the start, and `header` fills them with an RF64 ``ds64`` chunk when it did.
+
+Reference: EBU Tech 3306 (RF64); Microsoft's Multichannel Audio (WAVE_FORMAT_EXTENSIBLE).
+"""
+
+import io
+import os
+import struct
+
+_INFO = {
+    "title": b"INAM",
+    "artist": b"IART",
+    "album": b"IPRD",
+    "comment": b"ICMT",
+    "date": b"ICRD",
+    "genre": b"IGNR",
+    "tracknumber": b"ITRK",
+    "copyright": b"ICOP",
+    "software": b"ISFT",
+}
+_BYTES = {"int16": 2, "int24": 3, "float32": 4}
+# speaker positions by channel count: front left and right, centre, low frequency, back pair, side pair
+_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
+_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+_MAX_RIFF = 2**32 - 1
+
+
+def header(rate: int, channels: int, depth: str, frames: int, tags: dict[str, str]) -> bytes:
+    """Return all the bytes of a WAV (or, above 4 GiB, RF64) file before its samples.
+
+    The length of the header depends only on ``channels``, ``depth`` and ``tags``, so that it can be written again over
+    itself when ``frames`` is known.
+
+    Args:
+        rate: Hz.
+        channels: number of interleaved channels.
+        depth: ``int16``, ``int24`` or ``float32``.
+        frames: samples per channel.
+        tags: text by the names of `songfoundry.audio.writing.TAGS`; ``license`` has no place in a WAV.
+    """
+    width = _BYTES[depth]
+    code = 3 if depth == "float32" else 1
+    body = struct.pack("<HIIHH", channels, rate, rate * channels * width, channels * width, width * 8)
+    if channels > 2:
+        body = struct.pack("<H", 0xFFFE) + body
+        body += struct.pack("<HHIH", 22, width * 8, _MASKS.get(channels, 0), code) + _GUID_TAIL
+    else:
+        body = struct.pack("<H", code) + body + (b"\0\0" if code == 3 else b"")
+    chunks = _chunk(b"fmt ", body)
+    if code == 3 or channels > 2:
+        chunks += _chunk(b"fact", struct.pack("<I", min(frames, _MAX_RIFF)))
+    items = b"".join(_chunk(_INFO[k], v.encode() + b"\0") for k, v in tags.items() if k in _INFO and v)
+    if items:
+        chunks += _chunk(b"LIST", b"INFO" + items)
+    size = frames * channels * width
+    before = 12 + 36 + len(chunks) + 8
+    riff = before - 8 + size + size % 2
+    if riff <= _MAX_RIFF:
+        start = b"RIFF" + struct.pack("<I", riff) + b"WAVE" + _chunk(b"JUNK", bytes(28))
+        return start + chunks + b"data" + struct.pack("<I", size)
+    sizes = struct.pack("<QQQI", riff, size, frames, 0)
+    start = b"RF64" + struct.pack("<I", _MAX_RIFF) + b"WAVE" + _chunk(b"ds64", sizes)
+    return start + chunks + b"data" + struct.pack("<I", _MAX_RIFF)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+
+
+class Patched(io.RawIOBase):
+    """Read a file with some of its first bytes replaced, the file itself untouched."""
+
+    def __init__(self, path: str | os.PathLike, patches: list[tuple[int, bytes]]) -> None:
+        self._file = open(path, "rb")
+        self._patches = patches
+
+    def readable(self) -> bool:
+        """Say that reading works."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that seeking works."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._file.tell()
+
+    def readinto(self, buffer) -> int:
+        """Read into a buffer, patched where a patch falls in."""
+        at = self._file.tell()
+        count = self._file.readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        for offset, data in self._patches:
+            for i in range(max(offset, at), min(offset + len(data), at + count)):
+                view[i - at] = data[i - offset]
+        return count
+
+    def close(self) -> None:
+        """Close the file beneath."""
+        self._file.close()
+        super().close()
+
+
+def patches(path: str | os.PathLike) -> list[tuple[int, bytes]]:
+    """Find what to replace in a header that says less than the file holds.
+
+    A recorder that was killed leaves a WAV with data size 0, a broken one a size that ends amid the samples. Sizes that
+    promise too much need no patch: reading stops at the end of the file.
+
+    Returns:
+        (offset, bytes) pairs for `Patched`; empty where the header can be used as it is.
+    """
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+            return _wav_patches(file)
+    return []
+
+
+def _wav_patches(file) -> list[tuple[int, bytes]]:
+    """Find the data chunk of a WAV; patch its size if what follows is neither the end nor another chunk."""
+    length = file.seek(0, os.SEEK_END)
+    at, align = 12, 1
+    while at + 8 <= length:
+        file.seek(at)
+        name, size = struct.unpack("<4sI", file.read(8))
+        if name == b"fmt " and size >= 14:
+            align = max(1, struct.unpack("<H", file.read(14)[12:14])[0])
+        if name == b"data":
+            end = at + 8 + size
+            rest = min(length - at - 8, _MAX_RIFF - 64)
+            if end + 8 > length and size > 0:
+                return []
+            file.seek(min(end + size % 2, length))
+            after = file.read(8)
+            # a chunk's name is printable ASCII and its size stays within the file; samples hardly ever look like that
+            named = len(after) == 8 and all(32 <= c < 127 for c in after[:4])
+            if named and end + size % 2 + 8 + struct.unpack("<I", after[4:])[0] <= length + 1:
+                return []
+            rest -= rest % align
+            return [(at + 4, struct.pack("<I", rest)), (4, struct.pack("<I", min(at + rest, _MAX_RIFF)))] if rest else []
+        at += 8 + size + size % 2
+    return []
