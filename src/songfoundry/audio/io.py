@@ -282,6 +282,8 @@ class Reader:
     def _note_shortfall(self, frames: int) -> None:
         """Say it where the decoder broke off, or where a header promised over a second more than there was."""
         damage = self._foreign.damage if self._foreign is not None else self._damage
+        if self.frames_hint is None and self._sound is not None:
+            damage = None  # where the header names no length, libsndfile takes the end itself for damage
         promised = self.frames_hint or 0
         if damage or promised - frames > self.rate:
             more = f"{promised / self.rate:.2f} s promised" if promised > frames else f"damage at the end ({damage})"
@@ -309,12 +311,16 @@ class Reader:
         self._damage = None
         size = max(1, size)
         while True:
+            # NaN marks what the decoder did not reach
+            buffer = np.full((size, self.channels), np.nan, np.float32)
             try:
-                data = self._sound.read(size, dtype="float32", always_2d=True)
+                data = self._sound.read(size, dtype="float32", always_2d=True, out=buffer)
             except soundfile.LibsndfileError as error:
                 # the block holds good samples and nobody says how many: halve the step until one sample fails
                 self._damage = error.error_string.strip() or "undecodable data"
                 if size == 1:
+                    if not np.isnan(buffer).any():  # libsndfile looks ahead: the failure belongs to the sample after this one
+                        yield buffer.T
                     return
                 size //= 2
                 self._reopen()
