@@ -78,16 +78,32 @@ def read_midi(source: str | os.PathLike | bytes):
         InputError: no such file, not MIDI, cut short, too large, or longer than `MAX_SECONDS`.
         MissingExtraError: symusic is not installed.
     """
-    symusic = _symusic()
     if isinstance(source, bytes):
-        name, data = "the MIDI data", source
-    else:
-        name = Path(source).name
-        try:
-            with open(source, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"expected a MIDI file, {name} cannot be read ({error.strerror}): check the path") from error
+        return _parsed("the MIDI data", source)
+    name = Path(source).name
+    try:
+        with open(source, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"expected a MIDI file, {name} cannot be read ({error.strerror}): check the path") from error
+    return _parsed(name, data)
+
+
+def read_member(archive: str | os.PathLike, member: str):
+    """Read the MIDI file ``member`` of a zip archive as `read_midi` does."""
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, KeyError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: the member is encrypted
+        raise InputError(
+            f"expected {member} in the archive {Path(archive).name}, it cannot be read ({error}): check the archive"
+        ) from error
+    return _parsed(member, data)
+
+
+def _parsed(name: str, data: bytes):
+    """Look at the bytes, hand them to symusic, and look at what it made of them."""
+    symusic = _symusic()
     _check_bytes(name, data)
     try:
         score = symusic.Score.from_midi(data)
@@ -97,12 +113,6 @@ def read_midi(source: str | os.PathLike | bytes):
     if not 0 <= seconds <= MAX_SECONDS:
         raise InputError(f"expected at most {MAX_SECONDS / 3600:.0f} hours of music, {name} lasts {seconds / 3600:.3g}: cut it")
     return score
-
-
-def read_member(archive: str | os.PathLike, member: str):
-    """Read the MIDI file ``member`` of a zip archive as `read_midi` does."""
-    with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
-        return read_midi(file.read(MAX_BYTES + 1))
 
 
 def parts(score) -> list[Part]:

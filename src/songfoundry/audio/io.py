@@ -52,8 +52,8 @@ __all__ = [
     "write_stem_mp4",
 ]
 
-_UNKNOWN = 2**40
-"""A frame count from here on means that the header does not know (libsndfile gives 2**63 - 1, a FLAC field of ones 2**36)."""
+_UNKNOWN = 2**36 - 1
+"""A frame count from here on means that the header does not know (libsndfile gives 2**63 - 1, a FLAC field of ones 2**36 - 1)."""
 _EXACT_SEEK = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Beginnings of the subtypes where decoding from the middle gives the very bits of decoding from the start."""
 

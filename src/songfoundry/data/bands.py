@@ -31,7 +31,7 @@ _TEMPO = (0.85, 1.2)
 _SILENCE = 4.0
 """Seconds without a note that make an excerpt a bad one."""
 _SPREAD_DB = 5.0
-"""How far a stem may lie from the middle one before its level is drawn within 3 dB: some files have a bass at a tenth of the others' amplitude."""
+"""How far a stem may lie from the middle one, 3 dB of drawn variation aside: in some files the bass is hardly heard."""
 _PEAK = 0.98
 # Never drawn as another instrument of their family: timpani, orchestra hit.
 _NEVER_DRAWN = (47, 55)
@@ -130,6 +130,7 @@ def render_bands(
     )
     tasks = [(n, files[order[n % len(files)]]) for n in range(count)]
     songs, skipped = [], []
+    index = {"about": _ABOUT, "seed": seed, "songs": songs, "skipped": skipped}
     pool = ProcessPoolExecutor(jobs, initializer=_start, initargs=(band,)) if jobs > 1 else None
     try:
         _start(band)
@@ -139,13 +140,15 @@ def render_bands(
             else:
                 skipped.append(why)
             if done % 10 == 0 or done == count:  # a training can begin with the first songs
-                index = {"about": _ABOUT, "seed": seed, "songs": songs, "skipped": skipped}
                 write_atomic_text(out / "index.json", json.dumps(index, indent=1))
             if progress is not None:
                 progress(done / count)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+    if not songs:
+        why = skipped[0] if skipped else "none was asked for"
+        raise DatasetError(f"expected MIDI files to make songs of in {Path(midi_source).name}, none could be used ({why}): take others")
     return index
 
 

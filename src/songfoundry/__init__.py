@@ -1,0 +1,29 @@
+"""songfoundry: neural music audio, offline first.
+
+The names below are loaded when they are first used, so that ``import songfoundry`` stays light.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "separate": "songfoundry.verbs",
+    "Separator": "songfoundry.verbs",
+    "Clip": "songfoundry.audio.io",
+    "SongfoundryError": "songfoundry.errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str):
+    """Import a public name on first use (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'songfoundry' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted(__all__)

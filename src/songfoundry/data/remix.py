@@ -1,0 +1,193 @@
+"""Draw training examples for separation: crops of stems, remixed across songs and augmented, pure in (number, seed).
+
+The mixing across songs follows Uhlich et al. 2017 ("Improving music source separation based on deep neural
+networks through data augmentation and network blending", ICASSP); every random number of example n comes from a generator
+seeded by (seed, n), so a resumed training sees the examples that it would have seen.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import soxr
+import torch
+
+from songfoundry.config import Config
+from songfoundry.data.augment import tilt
+from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, cached, find_songs, stereo
+from songfoundry.errors import DatasetError
+
+NOMINAL_LEVEL = 0.1  # root mean square of a stem before its random gain: -20 dB full scale
+
+
+class SongFolder(Config):
+    """Name a folder of songs, the songs taken from it, and how often it is drawn from."""
+
+    path: str
+    include: list[str] = ["*"]
+    weight: float = 1.0
+
+
+class RemixConfig(Config):
+    """Say which songs are drawn and how they are varied; probabilities in [0, 1], levels in dB."""
+
+    name: str = "remix"
+    folders: list[SongFolder]
+    sample_rate: int = 44100
+    chunk_seconds: float = 4.0
+    coherent: float = 0.25
+    two_stems: float = 0.15
+    silence: float = 0.1
+    gain_db: float = 4.0
+    keep_level: float = 0.5
+    speed: float = 0.12
+    shift_db: float = 3.0
+    pan: float = 0.3
+    noise: float = 0.05
+
+
+class Remix:
+    """Give example n as {"stems": float32 (stems, 2, samples), "two_stems": bool, "band_limited": bool}.
+
+    The mixture is the sum of the stems. In an example with `two_stems` the first stem holds the vocals and the
+    last the whole accompaniment; the others are zero. `band_limited` says that a source holds nothing above 8 kHz.
+    """
+
+    Config = RemixConfig
+
+    def __init__(self, config: RemixConfig, seed: int = 0):
+        self.config, self.seed = config, seed
+        self.frames = round(config.chunk_seconds * config.sample_rate)
+        self.songs: list[CachedSong] = []
+        self.valid: list[CachedSong] = []
+        weights = []
+        for folder in config.folders:
+            found = find_songs(folder.path, folder.include)
+            with ThreadPoolExecutor(2) as pool:
+                opened = list(pool.map(lambda s: cached(s, config.sample_rate), [s for s in found if s.split in ("train", "valid")]))
+            train = [s for s in opened if s.song.split == "train"]
+            self.valid += [s for s in opened if s.song.split == "valid" or s.song.valid_last_seconds]
+            seconds = sum(self._usable(s) for s in train) or 1
+            self.songs += train
+            weights += [folder.weight * self._usable(s) / seconds for s in train]
+        if not self.songs:
+            raise DatasetError(f"expected songs for training in {[f.path for f in config.folders]}, found none: check paths and splits")
+        self.weights = np.array(weights)
+        four = np.array([not s.song.two_stems for s in self.songs])
+        self._chance = {stem: self._normalised([s.level.get(stem, 0) > 0 for s in self.songs]) for stem in (*STEMS, ACCOMPANIMENT)}
+        self._chance["four"], self._chance["two"] = self._normalised(four), self._normalised(~four)
+
+    def _normalised(self, usable) -> np.ndarray | None:
+        """Turn weights of the usable songs into chances; None where no song is usable."""
+        weights = self.weights * np.asarray(usable, dtype=float)
+        return weights / weights.sum() if weights.sum() > 0 else None
+
+    def _usable(self, song: CachedSong) -> int:
+        """Count the frames of a song that are for training."""
+        return max(0, song.frames - round(song.song.valid_last_seconds * song.rate))
+
+    def _song(self, rng: np.random.Generator, chance: np.ndarray) -> CachedSong:
+        return self.songs[rng.choice(len(self.songs), p=chance)]
+
+    def _start(self, rng: np.random.Generator, song: CachedSong, frames: int) -> int:
+        return int(rng.integers(0, max(1, self._usable(song) - frames)))
+
+    def _crop(self, rng, song: CachedSong, stem: str, start: int, frames: int) -> np.ndarray:
+        """Read (channels, frames) of a stem, never reaching into what is kept for validation."""
+        inside = max(0, min(frames, self._usable(song) - start))
+        return np.pad(song.read(stem, start, inside), ((0, 0), (0, frames - inside)))
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """Draw example `number`."""
+        config, rng = self.config, np.random.default_rng((self.seed, number))
+        speed = 1 + config.speed * rng.uniform(-1, 1)
+        frames = int(np.ceil(self.frames * speed)) + 2
+        kind = rng.random()
+        two_stems = self._chance["two"] is not None and (kind < config.two_stems or self._chance["four"] is None)
+        coherent = two_stems or kind < config.two_stems + config.coherent
+        if coherent:
+            song = self._song(rng, self._chance["two" if two_stems else "four"])
+            start = self._start(rng, song, frames)
+            parts = {stem: (song, start) for stem in song.maps}
+            if two_stems and rng.random() < 0.5:
+                other = self._song(rng, self._chance["two"])
+                parts[ACCOMPANIMENT] = (other, self._start(rng, other, frames))
+        else:
+            parts = {}
+            for stem in STEMS:
+                if self._chance[stem] is not None:
+                    song = self._song(rng, self._chance[stem])
+                    parts[stem] = (song, self._start(rng, song, frames))
+        stems = np.zeros((len(STEMS), 2, self.frames), np.float32)
+        band_limited = False
+        keep = coherent and rng.random() < config.keep_level
+        for stem, (song, start) in parts.items():
+            part = self._crop(rng, song, stem, start, frames)
+            if not coherent and np.square(part).mean() < 1e-4 * song.level[stem] ** 2:
+                # A silent crop teaches little: one second try.
+                part = self._crop(rng, song, stem, self._start(rng, song, frames), frames)
+            at = STEMS.index("other" if stem == ACCOMPANIMENT else stem)
+            stems[at] = self._vary(rng, part, song.level[stem], speed, keep, song)
+            band_limited |= song.band_limited
+        if not two_stems:
+            silent = rng.random(len(STEMS)) < config.silence
+            if not silent.all():
+                stems[silent] = 0
+        stems *= np.float32(10 ** (rng.normal(0, config.shift_db) / 20))
+        if rng.random() < config.noise:
+            stems[-1] += rng.normal(0, 10 ** (rng.uniform(-70, -40) / 20), stems[-1].shape).astype(np.float32)
+        return {
+            "stems": torch.from_numpy(stems),
+            "two_stems": torch.tensor(two_stems),
+            "band_limited": torch.tensor(band_limited),
+        }
+
+    def _vary(self, rng, part: np.ndarray, level: float, speed: float, keep: bool, song: CachedSong) -> np.ndarray:
+        """Change speed, level, sides and colour of a crop; (1 or 2, frames) -> (2, self.frames)."""
+        config = self.config
+        if config.speed:
+            # Played faster, as a tape would be: pitch and tempo move together, which costs least.
+            part = soxr.resample(part.T, round(config.sample_rate * speed), config.sample_rate, quality="MQ").T
+        part = part[:, : self.frames]
+        part = np.pad(part, ((0, 0), (0, self.frames - part.shape[1])))
+        mono = part.shape[0] == 1
+        part = stereo(part)
+        if config.pan and mono and rng.random() < 0.5:
+            side = config.pan * rng.uniform(-1, 1)
+            part = part * np.array([[1 - side], [1 + side]], np.float32)
+        if rng.random() < 0.5:
+            part = part[::-1]
+        if rng.random() < 0.5:
+            part = -part
+        if not keep:
+            part = tilt(part, rng.uniform(-0.25, 0.25)) if rng.random() < 0.3 else part
+            gain = NOMINAL_LEVEL / max(level, 1e-4) * 10 ** (rng.normal(0, config.gain_db) / 20)
+        else:
+            # The song's own balance, brought to the nominal level as a whole.
+            gain = NOMINAL_LEVEL / max(*song.level.values(), 1e-4)
+        return part * np.float32(gain)
+
+    def validation(self) -> Iterator[dict]:
+        """Give the validation songs: {"name", "stems": float32 (stems, 2, samples), "present": names, "two_stems": bool}."""
+        for song in self.valid:
+            start = song.frames - round(song.song.valid_last_seconds * song.rate) if song.song.valid_last_seconds else 0
+            stems = np.zeros((len(STEMS), 2, song.frames - start), np.float32)
+            for stem in song.maps:
+                at = STEMS.index("other" if stem == ACCOMPANIMENT else stem)
+                stems[at] = stereo(song.read(stem, start, song.frames - start))
+            peak = np.abs(stems.sum(0)).max(initial=1.0)
+            present = [stem for stem in song.maps if np.any(stems[STEMS.index("other" if stem == ACCOMPANIMENT else stem)])]
+            yield {"name": song.song.name, "stems": stems / peak, "present": present, "two_stems": song.song.two_stems}
+
+    def describe(self) -> dict:
+        """Say what the examples are drawn from: songs, hours and licences, for the card."""
+        seconds = sum(self._usable(s) for s in self.songs) / self.config.sample_rate
+        return {
+            "songs": len(self.songs),
+            "hours": round(seconds / 3600, 2),
+            "folders": [folder.path for folder in self.config.folders],
+            "licences": sorted({s.song.licence for s in self.songs}),
+        }
+
+
+DRAWS = Remix

@@ -1,0 +1,1 @@
+"""Metrics: the field's definitions, on waveforms."""

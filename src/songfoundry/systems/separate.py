@@ -1,0 +1,184 @@
+"""Separate a mixture into stems: front end, a net by name, losses and the separation of long signals."""
+
+import torch
+from torch import Tensor, nn
+
+from songfoundry import registry
+from songfoundry.config import Config
+from songfoundry.errors import ConfigError
+from songfoundry.metrics import separation as metrics
+from songfoundry.spectral import Stft
+
+__all__ = ["SYSTEM", "Separate", "SeparateConfig"]
+
+
+class SeparateConfig(Config):
+    """Say what the system is: net by name and preset, front end, stems.
+
+    `net_options` override single values of the preset; `chunk_seconds` is what the net is asked to see at once
+    when it separates a long signal.
+    """
+
+    name: str = "separate"
+    net: str = "bsrnn"
+    preset: str | None = "small"
+    net_options: dict[str, int | float | str | bool | list] = {}
+    stems: list[str] = ["vocals", "drums", "bass", "other"]
+    channels: int = 2
+    sample_rate: int = 44100
+    n_fft: int = 4096
+    hop_length: int = 1024
+    chunk_seconds: float = 8.0
+    wave_weight: float = 1.0
+
+
+class Separate(nn.Module):
+    """Hold the front end and a net, and know how to train it, score it and separate with it.
+
+    The waveform's scale is taken away before the net and given back after it, so that a soft recording
+    and a loud one are separated alike.
+    """
+
+    Config = SeparateConfig
+
+    def __init__(self, config: SeparateConfig):
+        super().__init__()
+        self.config = config
+        module = registry.module("nets", config.net)
+        presets = module.PRESETS
+        if config.preset is not None and config.preset not in presets:
+            raise ConfigError(
+                f"expected a preset of {config.net}, found {config.preset!r}: {registry.nearest(config.preset, list(presets))}"
+            )
+        options = {**(presets[config.preset] if config.preset else {}), **config.net_options}
+        self.stft = Stft(config.n_fft, config.hop_length)
+        try:
+            self.net = module.NET(
+                stems=len(config.stems), channels=config.channels, sample_rate=config.sample_rate, n_fft=config.n_fft, **options
+            )
+        except TypeError as error:
+            raise ConfigError(f"expected options that {config.net} knows in net_options, found another ({error}): see its docstring") from None
+
+    @property
+    def stems(self) -> list[str]:
+        """Name the stems in the order of the output's axis."""
+        return self.config.stems
+
+    def phases(self) -> dict[str, list[nn.Parameter]]:
+        """Name the sets of parameters that are updated in turn: one, "model"."""
+        return {"model": list(self.net.parameters())}
+
+    def estimate(self, mixture: Tensor) -> Tensor:
+        """Estimate the stems' spectra, (batch, channels, samples) -> (batch, stems, channels, 2, bins, frames)."""
+        return self.net(self.stft(mixture))
+
+    def separate(self, mixture: Tensor) -> Tensor:
+        """Separate one chunk, all of it seen at once.
+
+        Parameters
+        ----------
+        mixture : float (batch, channels, samples), full scale ±1, at `config.sample_rate` Hz.
+
+        Returns
+        -------
+        stems : float (batch, stems, channels, samples), same scale.
+        """
+        scale = self._scale(mixture)
+        spectra = self.estimate(mixture / scale)
+        return self.stft.inverse(spectra.float(), mixture.shape[-1]) * scale[:, None]
+
+    @staticmethod
+    def _scale(mixture: Tensor) -> Tensor:
+        """Measure the root mean square of each example, (batch, channels, samples) -> (batch, 1, 1)."""
+        return mixture.square().mean((1, 2), keepdim=True).sqrt() + 1e-5
+
+    def forward(self, phase: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the losses of a batch of true stems.
+
+        Parameters
+        ----------
+        batch : "stems" float (batch, stems, channels, samples), whose sum is the mixture; "two_stems" bool (batch,):
+            only the first stem and the sum of the others are known; "band_limited" bool (batch,): nothing above 8 kHz.
+
+        Returns
+        -------
+        losses : "spectrum", the root mean square error of the complex spectrum for each stem and second, averaged;
+            "wave", the mean absolute error of the waveform. Both relative to the mixture's root mean square.
+        """
+        stems = batch["stems"]
+        mixture = stems.sum(1)
+        scale = self._scale(mixture)
+        stems, mixture = stems / scale[:, None], mixture / scale
+        estimates = self.estimate(mixture).float()
+        truths = self.stft(stems)
+        two = batch["two_stems"]
+        if two.any():
+            estimates, truths = _merge(estimates, two), _merge(truths, two)
+            stems = _merge(stems, two)
+        error = estimates - truths
+        limit = int(7500 / self.config.sample_rate * self.config.n_fft)
+        squares = error.square().sum((2, 3))  # (batch, stems, bins, frames)
+        low = squares[:, :, :limit].sum(2)
+        high = squares[:, :, limit:].sum(2) * (~batch["band_limited"])[:, None, None]
+        per_frame = low + high
+        second = max(1, round(self.config.sample_rate / self.config.hop_length))
+        whole = per_frame.shape[-1] // second * second
+        per_second = per_frame[..., :whole].unflatten(-1, (-1, second)) if whole else per_frame[..., None, :]
+        # Orthonormal transform, 75 % overlap: the spectrum's energy a second is that of the waveform times n_fft / hop.
+        energy = per_second.sum(-1) / (per_second.shape[-1] * self.config.n_fft * self.config.channels)
+        losses = {"spectrum": (energy + 1e-7).sqrt().mean()}
+        if self.config.wave_weight:
+            waves = self.stft.inverse(estimates, stems.shape[-1])
+            clear = (~batch["band_limited"]).float()[:, None, None, None]
+            difference = (waves - stems).abs() * clear
+            losses["wave"] = self.config.wave_weight * difference.mean() / clear.mean().clamp(min=1e-3)
+        return losses
+
+    @torch.no_grad()
+    def score(self, batch: dict) -> dict[str, float]:
+        """Score one validation song: v4 SDR (median over 1 s frames) of each stem that it has, in dB.
+
+        `batch` holds "stems" float32 numpy (stems, channels, samples), "present" names and "two_stems".
+        """
+        truth = torch.from_numpy(batch["stems"])
+        estimate = self.separate_long(truth.sum(0))
+        if batch["two_stems"]:
+            truth = torch.stack((truth[0], truth[1:].sum(0)))
+            estimate = torch.stack((estimate[0], estimate[1:].sum(0)))
+            names = ["vocals", "accompaniment"]
+        else:
+            names = self.stems
+        present = [name in batch["present"] for name in names]
+        scores, _ = metrics.sdr_v4(truth.numpy(), estimate.numpy(), self.config.sample_rate, drop="references", present=present)
+        group = "two_stems." if batch["two_stems"] else ""
+        return {f"{group}{name}.sdr": float(score) for name, score, there in zip(names, scores, present, strict=True) if there}
+
+    @torch.no_grad()
+    def separate_long(self, mixture: Tensor, overlap: float = 0.25) -> Tensor:
+        """Separate a signal that fits into memory in cross-faded chunks, (channels, samples) -> (stems, channels, samples)."""
+        length, chunk = mixture.shape[-1], round(self.config.chunk_seconds * self.config.sample_rate)
+        fade = round(chunk * overlap)
+        hop = chunk - fade
+        padded = nn.functional.pad(mixture, (fade, chunk + fade))
+        out = torch.zeros(len(self.stems), *padded.shape)
+        ramp = (torch.arange(fade) + 0.5) / fade
+        window = torch.ones(chunk)
+        window[:fade], window[chunk - fade :] = ramp, ramp.flip(0)
+        for start in range(0, length + fade, hop):
+            piece = padded[None, :, start : start + chunk]
+            if piece.shape[-1] < chunk:
+                piece = nn.functional.pad(piece, (0, chunk - piece.shape[-1]))
+            estimate = self.separate(piece)[0] * window
+            end = min(start + chunk, out.shape[-1])
+            out[..., start:end] += estimate[..., : end - start]
+        return out[..., fade : fade + length]
+
+
+def _merge(stems: Tensor, two: Tensor) -> Tensor:
+    """Put the sum of all stems but the first into the last, zero between, for the examples that `two` marks."""
+    merged = torch.zeros_like(stems)
+    merged[:, 0], merged[:, -1] = stems[:, 0], stems[:, 1:].sum(1)
+    return torch.where(two.view(-1, *[1] * (stems.ndim - 1)), merged, stems)
+
+
+SYSTEM = Separate
