@@ -355,7 +355,7 @@ def test_stem_mp4_comes_back(tmp_path, encoder, monkeypatch):
     stems = {s: x[:, :66001] for s, x in stems.items()}
     mixture = sum(stems.values())
     io.write(tmp_path / "mix.wav", mixture, RATE, depth="float32")
-    blocks = {s: (x[:, i : i + 5000] for i in range(0, 66001, 5000)) for s, x in stems.items()}
+    blocks = {s: iter([stems[s][:, i : i + 5000] for i in range(0, 66001, 5000)]) for s in stems}
     io.write_stem_mp4(tmp_path / "a.stem.mp4", tmp_path / "mix.wav", blocks, rate=RATE, tags=TAGS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.stem.mp4", "mix.wav"]
     monkeypatch.undo()

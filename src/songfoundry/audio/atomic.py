@@ -111,20 +111,18 @@ class AsideFile:
             self.failure = self.failure or error
 
     def check(self) -> None:
-        """Raise what an earlier write met.
+        """Raise what an earlier write met; the caller then calls `discard`, after whoever else holds this file has let go.
 
         Raises:
-            OutputError: a write failed; the temporary file is gone.
+            OutputError: a write failed.
         """
         if self.failure is not None:
-            error = self.failure
-            self.discard()
-            raise output_error(self.path, error) from error
+            raise output_error(self.path, self.failure) from self.failure
 
     def commit(self) -> None:
         """Sync the file and give it its final name (or copy it to standard output)."""
-        self.check()
         try:
+            self.check()
             self._file.flush()
             if self._target is None:
                 self._file.seek(0)

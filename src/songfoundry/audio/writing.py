@@ -240,17 +240,19 @@ class Writer:
                 self._file.write(_wav_bytes(part, self.depth))
             else:
                 self._sound_write(quantise(part, self.depth) if self.depth else part.astype(np.float32, copy=False))
-        self._file.check()
+            if self._file.failure is not None:
+                self.abort()
+                self._file.check()
 
     def _sound_write(self, part: np.ndarray) -> None:
         try:
             self._sound.write(part)
-        except soundfile.LibsndfileError as error:
-            self._file.check()
+        except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
             self.abort()
+            self._file.check()
+            detail = getattr(error, "error_string", "").strip() or "short write"
             raise OutputError(
-                f"expected to write '{self.path}', found that the {self.format} encoder failed ({error.error_string.strip()}); "
-                "choose another format"
+                f"expected to write '{self.path}', found that the {self.format} encoder failed ({detail}); choose another format"
             ) from error
 
     def close(self) -> None:
@@ -264,7 +266,11 @@ class Writer:
         self._open = False
         try:
             if self._sound is not None:
-                self._sound.close()
+                try:
+                    self._sound.close()
+                except (soundfile.LibsndfileError, AssertionError):
+                    self._file.check()
+                    raise
             else:
                 if self.depth == "int24" and self.frames * self.channels % 2:
                     self._file.write(b"\0")  # a chunk of odd length is padded
@@ -283,7 +289,7 @@ class Writer:
         try:
             if self._sound is not None:
                 self._sound.close()
-        except soundfile.LibsndfileError:
+        except (soundfile.LibsndfileError, AssertionError):
             pass  # it is thrown away in any case
         finally:
             self._file.discard()
