@@ -28,7 +28,7 @@ def render(song: Arrangement, rate: int = 44100, seed: int = 0) -> dict[str, np.
         InputError: the rate is below 8000.
     """
     if rate < 8000:
-        raise InputError(f"A made song should have a rate of at least 8000 Hz, but {rate} was asked for: take 44100.")
+        raise InputError(f"expected a rate of at least 8000 Hz for a made song, found {rate}: take 44100")
     style, samples = song.style, int(song.seconds * rate)
     stems = {stem: np.zeros((2, samples)) for stem in STEMS}
     draws = dict(zip((*STEMS, "room"), np.random.default_rng([seed, 2]).spawn(5), strict=True))

@@ -246,8 +246,8 @@ def compose_demo(seed: int = DEMO_SEED, seconds: float = 24.0) -> Arrangement:
     """
     if not 0 <= seed < FIRST_TRAINING_SEED:
         raise InputError(
-            f"The demo's seeds lie from 0 to {FIRST_TRAINING_SEED - 1}, but this is {seed}: those from"
-            f" {FIRST_TRAINING_SEED} on belong to training songs."
+            f"expected a seed of the demo, 0 to {FIRST_TRAINING_SEED - 1}, found {seed}: those from"
+            f" {FIRST_TRAINING_SEED} on belong to training songs"
         )
     return _arrange(Style(), _checked(seconds), DEMO_TUNE, np.random.default_rng([seed, 0]))
 
@@ -260,8 +260,8 @@ def compose_training(seed: int, seconds: float = 24.0) -> Arrangement:
     """
     if seed < FIRST_TRAINING_SEED:
         raise InputError(
-            f"Training songs have seeds from {FIRST_TRAINING_SEED} on, but this is {seed}: those below belong to the demo,"
-            " which no model may have heard."
+            f"expected a seed of training songs, {FIRST_TRAINING_SEED} or more, found {seed}: those below belong to the demo,"
+            " which no model may have heard"
         )
     draw = np.random.default_rng([seed, 1])
     style = _draw_style(draw)
@@ -278,7 +278,7 @@ def _checked(seconds: float) -> float:
         InputError: it is below two seconds, or not a number.
     """
     if not 2.0 <= seconds < float("inf"):
-        raise InputError(f"A made song should last at least 2 seconds, but {seconds:g} were asked for: ask for more.")
+        raise InputError(f"expected a made song of at least 2 seconds, found {seconds:g}: ask for more")
     return float(seconds)
 
 

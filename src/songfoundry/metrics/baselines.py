@@ -42,11 +42,11 @@ def ideal_ratio_mask(
     mixture = mixture[None] if mixture.ndim == 1 else mixture
     if mixture.shape != references.shape[1:]:
         raise InputError(
-            f"The mixture should have the references' channels and samples {references.shape[1:]}, but its shape is"
-            f" {mixture.shape}: cut both to the same length."
+            f"expected a mixture with the references' channels and samples {references.shape[1:]}, found the shape"
+            f" {mixture.shape}: cut both to the same length"
         )
     if not 0 < hop <= n_fft or n_fft % hop:
-        raise InputError(f"The hop should divide the window of {n_fft} samples, but it is {hop}: take a quarter of the window.")
+        raise InputError(f"expected a hop that divides the window of {n_fft} samples, found {hop}: take a quarter of the window")
     form = {"window": "hann", "nperseg": n_fft, "noverlap": n_fft - hop}
     samples = mixture.shape[-1]
     piece = max(1, round(seconds_at_once * 44100 / hop)) * hop
@@ -81,7 +81,7 @@ def baseline_estimates(mixture: np.ndarray, stems: int | Sequence[str]) -> dict[
     """
     count = stems if isinstance(stems, int) else len(stems)
     if count < 1:
-        raise InputError("There should be at least one stem to estimate, but there are none: name the stems.")
+        raise InputError("expected at least one stem to estimate, found none: name the stems")
     mixture = np.asarray(mixture)
     mixture = mixture[None] if mixture.ndim == 1 else mixture
     shape = (count, *mixture.shape)

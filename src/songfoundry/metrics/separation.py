@@ -55,19 +55,19 @@ def validate(references: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray,
         array = np.asarray(array)
         if not np.issubdtype(array.dtype, np.floating):
             raise InputError(
-                f"The {role} should be floating point samples at full scale ±1, but they are {array.dtype}: divide integer"
-                " samples by their full scale first."
+                f"expected {role} in floating point samples at full scale ±1, found {array.dtype}: divide integer"
+                " samples by their full scale first"
             )
         if array.ndim not in (2, 3) or array.size == 0:
             raise InputError(
-                f"The {role} should have the axes (stems, channels, samples) with something in each, but their shape is"
-                f" {array.shape}: stack the stems along a new first axis."
+                f"expected {role} with the axes (stems, channels, samples) and something in each, found the shape"
+                f" {array.shape}: stack the stems along a new first axis"
             )
         pair.append(array if array.ndim == 3 else array[:, None])
     if pair[0].shape != pair[1].shape:
         raise InputError(
-            "References and estimates should have the same shape (stems, channels, samples), but they are"
-            f" {pair[0].shape} and {pair[1].shape}: cut or pad the estimates to the references first."
+            "expected references and estimates of the same shape (stems, channels, samples), found"
+            f" {pair[0].shape} and {pair[1].shape}: cut or pad the estimates to the references first"
         )
     return pair[0], pair[1]
 
@@ -80,8 +80,8 @@ def _decibels(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
     """
     if not (np.isfinite(signal).all() and np.isfinite(error).all()):
         raise InputError(
-            "The samples should be finite numbers, but NaN or infinity stands in a reference or an estimate: repair the"
-            " file or the model that wrote it."
+            "expected finite numbers as samples, found NaN or infinity in a reference or an estimate: repair the"
+            " file or the model that wrote it"
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         return 10 * np.log10(signal / error)
@@ -121,12 +121,12 @@ def frame_sdr(
     """
     references, estimates = validate(references, estimates)
     if drop not in DROPS:
-        raise InputError(f"`drop` should be one of {', '.join(DROPS)}, but it is {drop!r}: choose one of these.")
+        raise InputError(f"expected `drop` to be one of {', '.join(DROPS)}, found {drop!r}: choose one of these")
     window, hop = int(window_seconds * rate), int(hop_seconds * rate)
     if window < 1 or hop < 1:
         raise InputError(
-            f"Window and hop should be at least one sample long, but they are {window} and {hop} samples at {rate} Hz:"
-            " give them in seconds."
+            f"expected window and hop of at least one sample, found {window} and {hop} samples at {rate} Hz:"
+            " give them in seconds"
         )
     samples = references.shape[-1]
     window = min(window, samples)
@@ -174,8 +174,8 @@ def _among(present: Sequence[bool] | None, stems: int) -> np.ndarray:
     chosen = np.ones(stems, dtype=bool) if present is None else np.asarray(present, dtype=bool)
     if chosen.shape != (stems,) or not chosen.any():
         raise InputError(
-            f"`present` should say yes or no for each of the {stems} stems with at least one yes, but it is"
-            f" {chosen.tolist()}: leave out songs without any stem."
+            f"expected `present` to say yes or no for each of the {stems} stems with at least one yes, found"
+            f" {chosen.tolist()}: leave out songs without any stem"
         )
     return chosen
 
@@ -312,13 +312,13 @@ def bss_eval(
         from museval import metrics
     except ImportError as error:
         raise MissingExtraError(
-            "ISR, SIR and SAR are computed by museval, but it is not installed: pip install 'songfoundry[museval]'."
+            "expected museval for ISR, SIR and SAR, found that it is not installed: pip install 'songfoundry[museval]'"
         ) from error
     for role, array in (("reference", references), ("estimate", estimates)):
         if not all(present_stems(array)):
             raise InputError(
-                f"ISR, SIR and SAR need every stem to sound somewhere, but {role} {present_stems(array).index(False)} is silent"
-                " throughout: leave that stem out of references and estimates."
+                f"expected every stem to sound somewhere for ISR, SIR and SAR, found that {role}"
+                f" {present_stems(array).index(False)} is silent throughout: leave that stem out of references and estimates"
             )
     last = [np.ascontiguousarray(np.moveaxis(array, 1, 2)) for array in (references, estimates)]
     window, hop = int(window_seconds * rate), int(hop_seconds * rate)
@@ -348,8 +348,8 @@ def score_song(
     references, estimates = validate(references, estimates)
     if len(stems) != len(references):
         raise InputError(
-            f"There should be a name for each of the {len(references)} stems, but there are {len(stems)}:"
-            " name each in the arrays' order."
+            f"expected a name for each of the {len(references)} stems, found {len(stems)}:"
+            " name each in the arrays' order"
         )
     chosen = _among(present_stems(references) if present is None else present, len(references))
     by_any, frames_any = sdr_v4(references, estimates, rate, present=chosen)
