@@ -148,7 +148,7 @@ def render_bands(
             pool.shutdown(cancel_futures=True)
     if not songs:
         why = skipped[0] if skipped else "none was asked for"
-        raise DatasetError(f"expected MIDI files to make songs of in {Path(midi_source).name}, none could be used ({why}): take others")
+        raise DatasetError(f"expected MIDI files to make songs of in {Path(midi_source).name}, found none ({why}): take others")
     return index
 
 
@@ -241,7 +241,7 @@ class _Band:
                 stems[stem] = samples
         if len(stems) < 2:
             raise InputError("expected at least two stems that sound, found fewer: leave the file out")
-        drawn = {"file": file.path, "start": round(start, 3), "tempo": round(tempo, 3), "semitones": shift, "drummer": drummer}
+        drawn = {"file": file.path, "start": round(start, 4), "tempo": round(tempo, 6), "semitones": shift, "drummer": drummer}
         return _balanced(stems, length, rng), drawn
 
     def _performance(self, beats: np.ndarray, rng: np.random.Generator) -> notes.Part | None:
