@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -78,6 +80,21 @@ def test_duplicates_are_found_coded_again_and_at_another_level(tmp_path, made):
         ("song 0", "vocals"), ("song 1", "drums"), ("zopy", "bass"), ("zopy", "other")
     }  # fmt: skip
     assert "train/copy" in next(f for f in found if f.stem == "vocals").sentence
+
+
+def test_two_microphones_of_one_stem_are_no_duplicates(tmp_path, made):
+    guitar = made["song 0"]["other"]
+    files = {"first": guitar, "second": guitar * 0.7 + 0.001, "again": guitar}
+    for name, audio in files.items():
+        soundfile.write(tmp_path / f"{name}.wav", audio.T, RATE)
+
+    def index(*names):
+        stems = {"other": [{"file": f"{name}.wav"} for name in names], "vocals": [], "drums": [], "bass": []}
+        (tmp_path / "index.json").write_text(json.dumps({"songs": [{"song": "one", "stems": stems}]}))
+        return [f.kind for f in check_songs(find_songs(tmp_path))]
+
+    assert index("first", "second") == []
+    assert index("first", "second", "again") == ["duplicate"]
 
 
 def test_a_mixture_of_another_gain_is_a_bad_sum(tmp_path, made):

@@ -246,7 +246,15 @@ def _duplicates(tracks: list[tuple[Song, _Track]]) -> dict[str, list[Finding]]:
     for song, track in tracks:
         if track.trouble or track.peak < _SILENCE:
             continue
-        twin = next(((other, first) for other, first in seen if _same(first, track)), None)
+        # Two takes, or two microphones, of one stem follow each other and may: there only the same samples count.
+        twin = next(
+            (
+                (other, first)
+                for other, first in seen
+                if first.digest == track.digest or not (other is song and first.stem == track.stem) and _same(first, track)
+            ),
+            None,
+        )
         seen.append((song, track))
         if twin is not None:
             other, first = twin
@@ -260,9 +268,7 @@ def _duplicates(tracks: list[tuple[Song, _Track]]) -> dict[str, list[Finding]]:
 
 
 def _same(one: _Track, other: _Track) -> bool:
-    """Say whether two tracks are one recording, also when coded again or at another gain."""
-    if one.digest == other.digest:
-        return True
+    """Say whether two tracks have one course of loudness: a recording coded again, or at another gain."""
     a, b = one.loudness, other.loudness
     if abs(len(a) - len(b)) > 2 * _OFFSET_STEPS or min(len(a), len(b)) < _STEPS_A_SECOND:
         return False
