@@ -13,7 +13,7 @@ import soxr
 import torch
 
 from songfoundry.config import Config
-from songfoundry.data.augment import tilt
+from songfoundry.data.augment import mp3_round_trip, pitch_and_tempo, tilt
 from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, cached, find_songs, stereo
 from songfoundry.errors import DatasetError
 
@@ -29,7 +29,15 @@ class SongFolder(Config):
 
 
 class RemixConfig(Config):
-    """Say which songs are drawn and how they are varied; probabilities in [0, 1], levels in dB."""
+    """Say which songs are drawn and how they are varied; probabilities in [0, 1], levels in dB.
+
+    `coherent`, `two_stems`: chance that all stems come from one moment of one song, that a two-stem song is drawn;
+    `silence`: chance of each stem to be left out; `gain_db`, `shift_db`: standard deviation of a stem's and of the mix's
+    level; `keep_level`: chance that a coherent draw keeps the song's own balance; `speed`: largest change of speed, pitch
+    and tempo together; `pitch`: chance that a stem is shifted by up to `pitch_semitones` and stretched by up to `tempo`,
+    one apart from the other; `pan`: largest change of a mono stem's sides; `noise`, `mp3`: chance that the mixture gets
+    noise (in the last stem) or passes an mp3 coder.
+    """
 
     name: str = "remix"
     folders: list[SongFolder]
@@ -44,12 +52,17 @@ class RemixConfig(Config):
     shift_db: float = 3.0
     pan: float = 0.3
     noise: float = 0.05
+    pitch: float = 0.0
+    pitch_semitones: float = 2.0
+    tempo: float = 0.1
+    mp3: float = 0.0
 
 
 class Remix:
-    """Give example n as {"stems": float32 (stems, 2, samples), "two_stems": bool, "band_limited": bool}.
+    """Give example n as {"mixture", "stems", "two_stems", "band_limited"}.
 
-    The mixture is the sum of the stems. In an example with `two_stems` the first stem holds the vocals and the
+    `mixture`: float32 (2, samples), the sum of the stems, or that after an mp3 coder; `stems`: float32 (stems, 2, samples),
+    both full scale about ±1 at `config.sample_rate` Hz. In an example with `two_stems` the first stem holds the vocals and the
     last the whole accompaniment; the others are zero. `band_limited` says that a source holds nothing above 8 kHz.
     """
 
@@ -101,7 +114,9 @@ class Remix:
         """Draw example `number`."""
         config, rng = self.config, np.random.default_rng((self.seed, number))
         speed = 1 + config.speed * rng.uniform(-1, 1)
-        frames = int(np.ceil(self.frames * speed)) + 2
+        shift = bool(config.pitch) and rng.random() < config.pitch
+        # Enough to be played faster by as much as may be drawn: 1 / (1 - tempo) at most.
+        frames = int(np.ceil(self.frames * speed * (1 / (1 - config.tempo) if shift else 1))) + 2
         kind = rng.random()
         two_stems = self._chance["two"] is not None and (kind < config.two_stems or self._chance["four"] is None)
         coherent = two_stems or kind < config.two_stems + config.coherent
@@ -127,7 +142,7 @@ class Remix:
                 # A silent crop teaches little: one second try.
                 part = self._crop(rng, song, stem, self._start(rng, song, frames), frames)
             at = STEMS.index("other" if stem == ACCOMPANIMENT else stem)
-            stems[at] = self._vary(rng, part, song.level[stem], speed, keep, song)
+            stems[at] = self._vary(rng, part, stem, speed, shift, keep, song)
             band_limited |= song.band_limited
         if not two_stems:
             silent = rng.random(len(STEMS)) < config.silence
@@ -136,18 +151,25 @@ class Remix:
         stems *= np.float32(10 ** (rng.normal(0, config.shift_db) / 20))
         if rng.random() < config.noise:
             stems[-1] += rng.normal(0, 10 ** (rng.uniform(-70, -40) / 20), stems[-1].shape).astype(np.float32)
+        mixture = stems.sum(0)
+        if config.mp3 and rng.random() < config.mp3:
+            mixture = mp3_round_trip(mixture, config.sample_rate, int(rng.choice([64, 96, 128, 192])))
         return {
+            "mixture": torch.from_numpy(mixture),
             "stems": torch.from_numpy(stems),
             "two_stems": torch.tensor(two_stems),
             "band_limited": torch.tensor(band_limited),
         }
 
-    def _vary(self, rng, part: np.ndarray, level: float, speed: float, keep: bool, song: CachedSong) -> np.ndarray:
+    def _vary(self, rng, part: np.ndarray, stem: str, speed: float, shift: bool, keep: bool, song: CachedSong) -> np.ndarray:
         """Change speed, level, sides and colour of a crop; (1 or 2, frames) -> (2, self.frames)."""
         config = self.config
         if config.speed:
             # Played faster, as a tape would be: pitch and tempo move together, which costs least.
             part = soxr.resample(part.T, round(config.sample_rate * speed), config.sample_rate, quality="MQ").T
+        if shift:
+            semitones = 0.0 if stem == "drums" else config.pitch_semitones * rng.uniform(-1, 1)
+            part = pitch_and_tempo(part, semitones, 1 + config.tempo * rng.uniform(-1, 1), config.sample_rate)
         part = part[:, : self.frames]
         part = np.pad(part, ((0, 0), (0, self.frames - part.shape[1])))
         mono = part.shape[0] == 1
@@ -161,7 +183,7 @@ class Remix:
             part = -part
         if not keep:
             part = tilt(part, rng.uniform(-0.25, 0.25)) if rng.random() < 0.3 else part
-            gain = NOMINAL_LEVEL / max(level, 1e-4) * 10 ** (rng.normal(0, config.gain_db) / 20)
+            gain = NOMINAL_LEVEL / max(song.level[stem], 1e-4) * 10 ** (rng.normal(0, config.gain_db) / 20)
         else:
             # The song's own balance, brought to the nominal level as a whole.
             gain = NOMINAL_LEVEL / max(*song.level.values(), 1e-4)

@@ -17,9 +17,9 @@ __all__ = ["NET", "PRESETS", "BandSplitRNN", "band_regions"]
 LAYOUT = ((1000, 100, 1), (4000, 250, 1), (8000, 500, 2), (16000, 1000, 4), (24000, 2000, 4))
 
 PRESETS = {
-    "tiny": {"features": 40, "hidden": 56, "layers": 3, "mask_hidden": 40},
-    "small": {"features": 64, "hidden": 112, "layers": 5, "mask_hidden": 80},
-    "base": {"features": 96, "hidden": 176, "layers": 6, "mask_hidden": 160},
+    "tiny": {"features": 48, "hidden": 48, "layers": 2, "mask_hidden": 32},
+    "small": {"features": 96, "hidden": 96, "layers": 4, "mask_hidden": 80},
+    "base": {"features": 128, "hidden": 160, "layers": 6, "mask_hidden": 96},
 }
 
 
@@ -102,7 +102,7 @@ class BandSplitRNN(nn.Module):
 
     def __init__(
         self, *, stems: int = 4, channels: int = 2, sample_rate: int = 44100, n_fft: int = 4096,
-        features: int = 64, hidden: int = 112, layers: int = 5, mask_hidden: int = 192,
+        features: int = 96, hidden: int = 96, layers: int = 4, mask_hidden: int = 80,
     ):  # fmt: skip
         super().__init__()
         self.stems, self.channels, self.bins = stems, channels, n_fft // 2 + 1

@@ -1,9 +1,11 @@
 """Separate a mixture into stems: front end, a net by name, losses and the separation of long signals."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from songfoundry import registry
+from songfoundry.audio.overlap import overlap_add
 from songfoundry.config import Config
 from songfoundry.errors import ConfigError
 from songfoundry.metrics import separation as metrics
@@ -97,7 +99,8 @@ class Separate(nn.Module):
 
         Parameters
         ----------
-        batch : "stems" float (batch, stems, channels, samples), whose sum is the mixture; "two_stems" bool (batch,):
+        batch : "mixture" float (batch, channels, samples); "stems" float (batch, stems, channels, samples), whose sum it is
+            (but for what a coder does to it); "two_stems" bool (batch,):
             only the first stem and the sum of the others are known; "band_limited" bool (batch,): nothing above 8 kHz.
 
         Returns
@@ -106,7 +109,7 @@ class Separate(nn.Module):
             "wave", the mean absolute error of the waveform. Both relative to the mixture's root mean square.
         """
         stems = batch["stems"]
-        mixture = stems.sum(1)
+        mixture = batch["mixture"]
         scale = self._scale(mixture)
         stems, mixture = stems / scale[:, None], mixture / scale
         estimates = self.estimate(mixture).float()
@@ -156,22 +159,14 @@ class Separate(nn.Module):
     @torch.no_grad()
     def separate_long(self, mixture: Tensor, overlap: float = 0.25) -> Tensor:
         """Separate a signal that fits into memory in cross-faded chunks, (channels, samples) -> (stems, channels, samples)."""
-        length, chunk = mixture.shape[-1], round(self.config.chunk_seconds * self.config.sample_rate)
-        fade = round(chunk * overlap)
-        hop = chunk - fade
-        padded = nn.functional.pad(mixture, (fade, chunk + fade))
-        out = torch.zeros(len(self.stems), *padded.shape)
-        ramp = (torch.arange(fade) + 0.5) / fade
-        window = torch.ones(chunk)
-        window[:fade], window[chunk - fade :] = ramp, ramp.flip(0)
-        for start in range(0, length + fade, hop):
-            piece = padded[None, :, start : start + chunk]
-            if piece.shape[-1] < chunk:
-                piece = nn.functional.pad(piece, (0, chunk - piece.shape[-1]))
-            estimate = self.separate(piece)[0] * window
-            end = min(start + chunk, out.shape[-1])
-            out[..., start:end] += estimate[..., : end - start]
-        return out[..., fade : fade + length]
+        chunk = round(self.config.chunk_seconds * self.config.sample_rate)
+        device = self.stft.window.device
+
+        def process(piece: np.ndarray) -> np.ndarray:
+            return self.separate(torch.from_numpy(piece)[None].to(device))[0].float().cpu().numpy()
+
+        blocks = overlap_add([mixture.float().cpu().numpy()], chunk=chunk, hop=chunk - round(chunk * overlap), process=process)
+        return torch.from_numpy(np.concatenate(list(blocks), axis=-1))
 
 
 def _merge(stems: Tensor, two: Tensor) -> Tensor:

@@ -1,0 +1,70 @@
+"""Parse and print for `songfoundry evaluate`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+evaluate = typer.Typer(help="Is it good? Scores by the field's definitions, beside what takes no skill.", no_args_is_help=True)
+
+
+@evaluate.command()
+def separation(
+    dataset: Annotated[str, typer.Argument(help="A folder of songs with stems, or a TOML list such as recipes/public-test.toml.")],
+    model: Annotated[list[str] | None, typer.Option(help="Name, path or a+b; may be repeated. Default: the default model.")] = None,
+    split: Annotated[str | None, typer.Option(help="Score only songs of this split: train, valid or test.")] = None,
+    rate: Annotated[int, typer.Option(help="Rate at which songs are scored, Hz.")] = 44100,
+    baselines: Annotated[bool, typer.Option(help="Also score silence, the mixture, its share, and the oracle.")] = True,
+    overlap: Annotated[float, typer.Option(help="Overlap of the chunks, 0 to 0.9.")] = 0.25,
+    shifts: Annotated[int, typer.Option(help="Average over this many more chunk grids.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write everything, per song, to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Separation",
+) -> None:
+    """Score separation models: v4 SDR as museval gives it, utterance SDR, SI-SDR; per stem, mean and median over songs."""
+    import json as json_module
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from songfoundry import evaluation
+    from songfoundry.separator import DEFAULT_MODEL
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("scoring", total=1.0)
+        result = evaluation.evaluate_separation(
+            dataset, model or [DEFAULT_MODEL], split=split, rate=rate, baselines=baselines, overlap=overlap, shifts=shifts,
+            progress=lambda fraction: bar.update(task, completed=fraction),
+        )  # fmt: skip
+    _print(result)
+    if json:
+        json.write_text(json_module.dumps(result.as_json(), indent=1), encoding="utf-8")
+    if markdown:
+        command = "songfoundry " + shlex.join(sys.argv[1:])
+        evaluation.write_markdown(result, markdown, title, command)
+
+
+def _print(result) -> None:
+    """Print a table per group: a line per method and definition, a column per stem."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(f"Data: {result.data} at {result.rate} Hz. Median / mean over songs, dB.")
+    for group, methods in result.groups.items():
+        stems = list(dict.fromkeys(row.stem for rows in methods.values() for row in rows))
+        count = max(row.songs for rows in methods.values() for row in rows)
+        table = Table(title=f"{group}, n = {count}", title_justify="left")
+        for heading in ("method", "definition", *stems, "frames"):
+            table.add_column(heading, justify="left" if heading in ("method", "definition") else "right")
+        for method, rows in methods.items():
+            for definition in dict.fromkeys(row.definition for row in rows):
+                found = {row.stem: row for row in rows if row.definition == definition}
+                cells = [f"{found[s].median:.2f} / {found[s].mean:.2f} ({found[s].songs})" if s in found else "" for s in stems]
+                frames = max((row.frames or 0 for row in found.values()), default=0)
+                table.add_row(method, definition, *cells, str(frames or ""))
+            table.add_section()
+        console.print(table)
