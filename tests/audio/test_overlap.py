@@ -75,7 +75,8 @@ def test_batches_give_the_same(batch):
 
     out = run(x, chunk=500, hop=400, process=process, batch=batch)
     assert np.array_equal(out, run(x, chunk=500, hop=400, process=identity))
-    assert sum(s[0] for s in shapes) == chunk_count(x.shape[1], 500, 400) and max(s[0] for s in shapes) == min(batch, sum(s[0] for s in shapes))
+    counts = [s[0] for s in shapes]
+    assert sum(counts) == chunk_count(x.shape[1], 500, 400) and max(counts) == min(batch, sum(counts))
     assert all(s[1:] == (2, 500) for s in shapes)
 
 

@@ -33,12 +33,13 @@ TAGS = {
 
 def sentence(error: pytest.ExceptionInfo) -> str:
     text = str(error.value)
-    assert text.startswith("expected ") and "found" in text or "but" in text, text
+    assert text.startswith("expected ") and ("found" in text or "but" in text), text
     assert "; " in text and "\n" not in text, text
     return text
 
 
-@pytest.mark.parametrize("format,depth,bits", [("wav", "int16", 16), ("wav", "int24", 24), ("flac", "int16", 16), ("flac", "int24", 24)])
+@pytest.mark.parametrize("format", ["wav", "flac"])
+@pytest.mark.parametrize("depth,bits", [("int16", 16), ("int24", 24)])
 def test_integer_files_hold_the_grid_exactly(tmp_path, format, depth, bits):
     rng = np.random.default_rng(0)
     steps = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (2, 5001))
@@ -140,7 +141,9 @@ def test_mp3_bitrate_is_exact(tmp_path, bitrate):
     assert got == pytest.approx(bitrate, rel=0.05)  # the frames are whole, and one more holds the length
 
 
-@pytest.mark.parametrize("format,bitrate,tolerance", [("opus", 64, 0.15), ("opus", 192, 0.15), ("ogg", 96, 0.5), ("ogg", 256, 0.5)])
+@pytest.mark.parametrize(
+    "format,bitrate,tolerance", [("opus", 64, 0.15), ("opus", 192, 0.15), ("ogg", 96, 0.5), ("ogg", 256, 0.5)]
+)
 def test_other_bitrates_come_near(tmp_path, format, bitrate, tolerance):
     rate = io.nearest_rate(format, RATE)
     io.write(tmp_path / f"a.{format}", music(4.0, rate), rate, bitrate=bitrate)
@@ -149,7 +152,8 @@ def test_other_bitrates_come_near(tmp_path, format, bitrate, tolerance):
 
 
 def test_nearest_rates():
-    assert [io.nearest_rate("opus", r) for r in (8000, 11025, 22050, 32000, 44100, 96000)] == [8000, 12000, 24000, 48000, 48000, 48000]
+    asked = (8000, 11025, 22050, 32000, 44100, 96000)
+    assert [io.nearest_rate("opus", r) for r in asked] == [8000, 12000, 24000, 48000, 48000, 48000]
     assert [io.nearest_rate("mp3", r) for r in (7000, 44100, 96000)] == [8000, 44100, 48000]
     assert io.nearest_rate("wav", 192_000) == io.nearest_rate("flac", 192_000) == io.nearest_rate("ogg", 192_000) == 192_000
     assert io.nearest_rate("stem.mp4", 192_000) == 96_000

@@ -119,6 +119,20 @@ class AsideFile:
         if self.failure is not None:
             raise output_error(self.path, self.failure) from self.failure
 
+    def sync(self) -> None:
+        """Put all bytes on the disk, still under the temporary name, so that `commit` has only the renaming left to do.
+
+        Raises:
+            OutputError: they do not fit there; the caller then calls `discard`.
+        """
+        try:
+            self.check()
+            self._file.flush()
+            if self._target is not None:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise output_error(self.path, error) from error
+
     def commit(self) -> None:
         """Sync the file and give it its final name (or copy it to standard output)."""
         try:

@@ -225,7 +225,11 @@ class FfmpegSource:
             self.damage = self._last_error() or "ffmpeg stopped"
 
     def _last_error(self) -> str:
-        self._process.wait()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""

@@ -205,6 +205,9 @@ class Reader:
             head = file.read(16)
         if not head:
             raise AudioError(f"expected audio in {self.name}, found an empty file; give a file with sound")
+        if head[:2] == b"\xf0\x7e":
+            # libsndfile prints to standard output when such a file is damaged, amid the audio of a user who pipes it
+            raise AudioError(f"expected audio in {self.name}, found a MIDI sample dump; convert it to wav first")
         demuxer = foreign.sniff(head)
         if demuxer is not None:
             self._foreign = source = foreign.open_source(self._source, self.name, demuxer, self._stream)

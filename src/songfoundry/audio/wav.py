@@ -26,6 +26,7 @@ _BYTES = {"int16": 2, "int24": 3, "float32": 4}
 _MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _MAX_RIFF = 2**32 - 1
+_MAX_CHUNKS = 1000  # a file of nothing but empty chunks would be walked for minutes
 
 
 def header(rate: int, channels: int, depth: str, frames: int, tags: dict[str, str]) -> bytes:
@@ -129,10 +130,12 @@ def _wav_patches(file) -> list[tuple[int, bytes]]:
     """Find the data chunk of a WAV; patch its size if what follows is neither the end nor another chunk."""
     length = file.seek(0, os.SEEK_END)
     at, align = 12, 1
-    while at + 8 <= length:
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > length:
+            break
         file.seek(at)
         name, size = struct.unpack("<4sI", file.read(8))
-        if name == b"fmt " and size >= 14:
+        if name == b"fmt " and size >= 14 and at + 22 <= length:
             align = max(1, struct.unpack("<H", file.read(14)[12:14])[0])
         if name == b"data":
             end = at + 8 + size
