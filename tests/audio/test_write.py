@@ -215,6 +215,24 @@ def test_nothing_is_left_after_an_exception_or_an_abort(tmp_path, format):
     assert list(tmp_path.iterdir()) == [target] and io.probe(target).rate == rate
 
 
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg"])
+def test_ctrl_c_within_the_encoder_is_not_lost(tmp_path, format):
+    writer = io.open_writer(tmp_path / f"a.{format}", rate=RATE, channels=2)
+    inner = writer._file._file
+
+    class Interrupted:
+        def write(self, data):
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+    writer._file._file = Interrupted()
+    with pytest.raises(KeyboardInterrupt), writer:
+        writer.write(music(2.0))
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_places(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder.wav").mkdir()

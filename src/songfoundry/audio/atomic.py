@@ -51,7 +51,7 @@ class AsideFile:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.fspath(path)
-        self.failure: OSError | None = None
+        self.failure: BaseException | None = None
         self._temporary: Path | None = None
         self._target: Path | None = None
         self._finished = False
@@ -71,7 +71,7 @@ class AsideFile:
         except OSError as error:
             raise output_error(self.path, error) from error
 
-    # The methods of a binary file. `write` never raises: C code calls it, and an exception would be lost there.
+    # The methods of a binary file. They keep what goes wrong, Ctrl-C too: C code calls them, and loses exceptions.
     def write(self, data) -> int:
         """Write bytes; a failure is kept and raised by the next `check`."""
         if self.failure is not None:
@@ -79,7 +79,7 @@ class AsideFile:
         try:
             self._file.write(data)
             return len(data)
-        except OSError as error:
+        except BaseException as error:
             self.failure = error
             return 0
 
@@ -95,7 +95,7 @@ class AsideFile:
         """Move within the file; a failure to write out what was buffered is kept for `check`."""
         try:
             return self._file.seek(offset, whence)
-        except OSError as error:
+        except BaseException as error:
             self.failure = self.failure or error
             return 0
 
@@ -107,7 +107,7 @@ class AsideFile:
         """Hand what is buffered to the system; a failure is kept for `check`."""
         try:
             self._file.flush()
-        except OSError as error:
+        except BaseException as error:
             self.failure = self.failure or error
 
     def check(self) -> None:
@@ -117,6 +117,8 @@ class AsideFile:
             OutputError: a write failed.
         """
         if self.failure is not None:
+            if not isinstance(self.failure, OSError):
+                raise self.failure
             raise output_error(self.path, self.failure) from self.failure
 
     def sync(self) -> None:
