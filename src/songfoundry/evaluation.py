@@ -158,14 +158,8 @@ def evaluate_separation(
             if song.two_stems:
                 found = {"vocals": found["vocals"], ACCOMPANIMENT: sum(found[stem] for stem in found if stem != "vocals")}
             estimates[model] = np.stack([found[name] for name in names])
-        if baselines:
-            estimates |= baseline_estimates(mixture, len(names))
-            estimates[ORACLE] = ideal_ratio_mask(truth, mixture)
         group = TWO if song.two_stems else FOUR if present[0] else NO_VOCALS
-        for method, estimate in estimates.items():
-            result = score_song(truth, estimate, rate, names, present)
-            if method == SILENCE:
-                _zero_by_definition(result, names, present)
+        for method, result in score_methods(estimates, truth, rate, names, present, baselines).items():
             collected.setdefault(group, {}).setdefault(method, []).append(result)
             if method in separators:
                 details.append({"song": song.name, "group": group, "method": method, **result})
@@ -173,6 +167,24 @@ def evaluate_separation(
             progress((number + 1) / len(songs))
     groups = {g: {m: aggregate(results) for m, results in collected[g].items()} for g in (FOUR, TWO, NO_VOCALS) if g in collected}
     return Evaluation(groups, details, str(dataset), rate)
+
+
+def score_methods(
+    estimates: dict[str, np.ndarray], truth: np.ndarray, rate: int, names: list[str], present: list[bool], baselines: bool = True
+) -> dict[str, dict]:
+    """Score estimates of one song, and the rows beside them; method -> result of `metrics.separation.score_song`.
+
+    Parameters
+    ----------
+    estimates : method -> float32 (stems, channels, samples), as `truth`.
+    """
+    mixture = truth.sum(0)
+    if baselines:
+        estimates = {**estimates, **baseline_estimates(mixture, len(names)), ORACLE: ideal_ratio_mask(truth, mixture)}
+    results = {method: score_song(truth, estimate, rate, names, present) for method, estimate in estimates.items()}
+    if SILENCE in results:
+        _zero_by_definition(results[SILENCE], names, present)
+    return results
 
 
 def _zero_by_definition(result: dict, names: list[str], present: list[bool]) -> None:

@@ -39,7 +39,7 @@ def separation(
             dataset, model or [DEFAULT_MODEL], split=split, rate=rate, baselines=baselines, overlap=overlap, shifts=shifts,
             progress=lambda fraction: bar.update(task, completed=fraction),
         )  # fmt: skip
-    _print(result)
+    print_evaluation(result)
     if json:
         json.write_text(json_module.dumps(result.as_json(), indent=1), encoding="utf-8")
     if markdown:
@@ -47,13 +47,14 @@ def separation(
         evaluation.write_markdown(result, markdown, title, command)
 
 
-def _print(result) -> None:
-    """Print a table per group: a line per method and definition, a column per stem."""
+def print_evaluation(result, definitions: tuple[str, ...] = ()) -> None:
+    """Print an evaluation: a table per group, a line per method and definition, a column per stem."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 150)
-    console.print(f"Data: {result.data} at {result.rate} Hz. Median / mean over songs, dB.")
+    one = len(result.groups) == 1 and all(row.songs == 1 for rows in next(iter(result.groups.values())).values() for row in rows)
+    console.print(f"Data: {result.data} at {result.rate} Hz; " + ("dB." if one else "median / mean over songs (their number), dB."))
     for group, methods in result.groups.items():
         stems = list(dict.fromkeys(row.stem for rows in methods.values() for row in rows))
         count = max(row.songs for rows in methods.values() for row in rows)
@@ -62,9 +63,19 @@ def _print(result) -> None:
             table.add_column(heading, justify="left" if heading in ("method", "definition") else "right")
         for method, rows in methods.items():
             for definition in dict.fromkeys(row.definition for row in rows):
+                if definitions and definition not in definitions:
+                    continue
                 found = {row.stem: row for row in rows if row.definition == definition}
-                cells = [f"{found[s].median:.2f} / {found[s].mean:.2f} ({found[s].songs})" if s in found else "" for s in stems]
+                cells = [_cell(found.get(stem), one) for stem in stems]
                 frames = max((row.frames or 0 for row in found.values()), default=0)
                 table.add_row(method, definition, *cells, str(frames or ""))
-            table.add_section()
+            if len(definitions) != 1:
+                table.add_section()
         console.print(table)
+
+
+def _cell(row, one: bool) -> str:
+    """Write a row's median, mean and number of songs, or the one value."""
+    if row is None:
+        return ""
+    return f"{row.median:.2f}" if one else f"{row.median:.2f} / {row.mean:.2f} ({row.songs})"

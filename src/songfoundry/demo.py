@@ -1,0 +1,75 @@
+"""Show what separation does, with nothing but this package: compose a song, take it apart, say how well that went.
+
+The demo song's tune, seed and voice are never trained on (`data.tunes` refuses to draw them for training).
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from songfoundry import evaluation
+from songfoundry.audio import io
+from songfoundry.audio.pieces import resample
+from songfoundry.data.songs import STEMS
+from songfoundry.data.synthetic import demo_song
+from songfoundry.errors import OutputError
+from songfoundry.metrics.separation import aggregate
+from songfoundry.separator import DEFAULT_MODEL, Separator
+
+RATE = 44100
+TAGS = {"title": "songfoundry demo song", "artist": "songfoundry", "license": "CC0-1.0"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Hold what the demo made: the song, its true stems and its estimated stems as files, and the scores."""
+
+    song: Path
+    truth: dict[str, Path]
+    stems: dict[str, Path]
+    scores: evaluation.Evaluation
+
+
+def run(
+    out: str | os.PathLike, *, model: str = DEFAULT_MODEL, format: str = "wav", bitrate: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Demo:  # fmt: skip
+    """Compose the demo song, separate it and score the stems against the true ones.
+
+    Parameters
+    ----------
+    out : folder for `song`, `truth/` and `stems/`; made if it is not there.
+    format, bitrate : of all files; the scores are those of the stems before they are coded.
+
+    Raises
+    ------
+    OutputError : the folder cannot be written. ConfigError, CheckpointError : the model.
+    """
+    out = Path(out)
+    separator = Separator(model)
+    truth = demo_song(rate=RATE)
+    mixture = sum(truth.values())
+    try:
+        (out / "truth").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"expected a folder at {out}, found that it cannot be made ({error.strerror}): choose another --out") from None
+    song = out / f"song.{format}"
+    files = {song: mixture} | {out / "truth" / f"{stem}.{format}": samples for stem, samples in truth.items()}
+    rate = io.nearest_rate(format, RATE)
+    for path, samples in files.items():
+        io.write(path, resample(samples, RATE, rate), rate, bitrate=bitrate, tags=TAGS)
+    estimates = separator.separate(mixture, RATE, progress=progress)
+    stems = {}
+    (out / "stems").mkdir(exist_ok=True)
+    for stem, samples in estimates.items():
+        stems[stem] = out / "stems" / f"{stem}.{format}"
+        io.write(stems[stem], resample(samples, RATE, rate), rate, bitrate=bitrate, tags=TAGS)
+    stacked = np.stack([truth[stem] for stem in STEMS])
+    results = evaluation.score_methods(
+        {separator.name: np.stack([estimates[stem] for stem in STEMS])}, stacked, RATE, list(STEMS), [True] * len(STEMS)
+    )
+    scores = evaluation.Evaluation({"the demo song": {m: aggregate([r]) for m, r in results.items()}}, data="the demo song", rate=RATE)
+    return Demo(song, {stem: out / "truth" / f"{stem}.{format}" for stem in STEMS}, stems, scores)
