@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from songfoundry import config
+from songfoundry.audio import io
 from songfoundry.config import Config
 from songfoundry.data.songs import ACCOMPANIMENT, STEMS, Song, find_songs, read_song, stereo
 from songfoundry.errors import DatasetError
@@ -194,13 +195,18 @@ def _zero_by_definition(result: dict, names: list[str], present: list[bool]) -> 
 
 
 def write_markdown(evaluation: Evaluation, path: str | os.PathLike, title: str, command: str) -> None:
-    """Put an evaluation's tables between the markers of its title in a Markdown file, adding them where they are not."""
+    """Put an evaluation's tables, below the command that made them, into a Markdown file."""
+    put_block(path, title, f"`{command}`\n\n{evaluation.as_markdown()}")
+
+
+def put_block(path: str | os.PathLike, title: str, body: str) -> None:
+    """Put text between the markers of a title in a Markdown file; where they are not, add the title and them at the end."""
     begin, end = f"<!-- begin {title} -->", f"<!-- end {title} -->"
-    block = f"{begin}\n`{command}`\n\n{evaluation.as_markdown()}\n{end}"
+    block = f"{begin}\n{body.strip()}\n{end}"
     file = Path(path)
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     if begin in text and end in text:
         text = text[: text.index(begin)] + block + text[text.index(end) + len(end) :]
     else:
-        text = f"{text.rstrip()}\n\n## {title}\n\n{block}\n" if text else f"## {title}\n\n{block}\n"
-    file.write_text(text, encoding="utf-8")
+        text = f"{text.rstrip()}\n\n## {title}\n\n{block}\n".lstrip()
+    io.write_atomic_text(file, text)
