@@ -51,7 +51,7 @@ def export_onnx(system: nn.Module, path: str | os.PathLike, *, opset: int = 18) 
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise ConfigError(f"expected an opset from {OPSETS[0]} to {OPSETS[1]}, found {opset}: choose one of those")
     if not (hasattr(system, "net") and hasattr(system, "stft")):
-        raise ConfigError(f"expected a system with a net behind a Fourier transform, found {system.config.name!r}: export a separator")
+        raise ConfigError(f"expected a net behind a Fourier transform, found {system.config.name!r}: name a separator")
     config = system.config
     net = system.net.cpu().float().eval()
     # Two examples and a dozen frames: any other numbers than one, which a tracer may take for a constant.
@@ -146,7 +146,7 @@ def separate_with_onnx(path: str | os.PathLike, mixture: np.ndarray, *, threads:
     system = load_onnx(path, threads=threads)
     if mixture.ndim != 2 or mixture.shape[0] != system.config.channels:
         channels = system.config.channels
-        raise InputError(f"expected an array of {channels} channels by samples, found one of shape {mixture.shape}: conform it first")
+        raise InputError(f"expected an array ({channels} channels, samples), found of shape {mixture.shape}: conform it first")
     with torch.no_grad():
         return system.separate(torch.from_numpy(np.ascontiguousarray(mixture, np.float32))[None])[0].numpy()
 

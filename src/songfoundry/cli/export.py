@@ -18,10 +18,13 @@ def export(
 
     system = checkpoint.load(checkpoint.resolve(model, (inventory.local_models(),)))
     path = exporting.export_onnx(system, out, opset=opset)
-    config = system.config
-    typer.echo(f"Wrote {path} ({path.stat().st_size / (1 << 20):.1f} MiB): mixture (batch, {config.channels}, 2, {config.n_fft // 2 + 1}, frames)"
-               f" to stems (batch, {len(config.stems)}, {config.channels}, 2, {config.n_fft // 2 + 1}, frames).")  # fmt: skip
+    config, bins = system.config, system.stft.frequencies
+    typer.echo(
+        f"Wrote {path} ({path.stat().st_size / (1 << 20):.1f} MiB): mixture (batch, {config.channels}, 2, {bins}, frames)"
+        f" to stems (batch, {len(config.stems)}, {config.channels}, 2, {bins}, frames)."
+    )
     try:
-        typer.echo(f"Its stems differ from the checkpoint's by at most {exporting.difference(system, path):.1e} of full scale, on noise.")
+        difference = exporting.difference(system, path)
+        typer.echo(f"Its stems differ from the checkpoint's by at most {difference:.1e} of full scale, on noise.")
     except MissingExtraError:
         typer.echo("Not compared with the checkpoint: the package onnxruntime is not installed.")

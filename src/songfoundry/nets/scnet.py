@@ -19,6 +19,7 @@ __all__ = ["NET", "PRESETS", "SparseCompression", "band_sizes"]
 # Low, middle, high: share of the bins, stride and kernel of the down-sampling, convolution modules (paper, sec. 3.2).
 SHARES, STRIDES, KERNELS, DEPTHS = (0.175, 0.392, 0.433), (1, 4, 16), (3, 4, 16), (3, 2, 1)
 
+# Millions of weights: 0.64, 2.5, 10.0 (the paper: 10.08) and 39.9 (the paper's SCNet-large: 41.2).
 PRESETS = {
     "tiny": {"widths": (8, 16, 32)},
     "small": {"widths": (16, 32, 64)},

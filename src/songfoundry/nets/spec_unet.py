@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 __all__ = ["NET", "PRESETS", "SpecUNet"]
 
+# Millions of weights: 0.54, 5.4 and 21.4.
 PRESETS = {
     "tiny": {"width": 8, "levels": 5, "widest": 96},
     "small": {"width": 16, "levels": 6, "widest": 256},
