@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "separate": "songfoundry.verbs",
-    "Separator": "songfoundry.verbs",
+    "Separator": "songfoundry.separator",
     "Clip": "songfoundry.audio.io",
     "SongfoundryError": "songfoundry.errors",
 }

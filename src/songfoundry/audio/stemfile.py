@@ -52,18 +52,7 @@ def write_stem_mp4(
         OutputError: a stem is missing, the audio does not fit, or the file cannot be written; nothing is left behind.
     """
     path = os.fspath(path)
-    missing = [s for s in STREAMS[1:] if s not in stems]
-    if missing:
-        raise OutputError(f"expected the stems {', '.join(STREAMS[1:])} for '{path}', found no {missing[0]}; write all four")
-    if rate not in AAC_RATES:
-        raise OutputError(f"expected a sampling rate that AAC has for '{path}', found {rate} Hz; resample to 44100 Hz")
-    if path == "-":
-        raise OutputError("expected a file name for stem.mp4, found standard output; name a file")
-    if not foreign.have_pyav() and not foreign.ffmpeg_program():
-        raise MissingExtraError(
-            "expected PyAV or an ffmpeg program to write stem.mp4, found neither; "
-            "install PyAV with pip install 'songfoundry[av]', put ffmpeg on the PATH, or choose wav or flac"
-        )
+    check_stem_mp4(path, rate, 2, stems)
     sources = [mixture, *(stems[s] for s in STREAMS[1:])]
     named = {_MP4_TAGS.get(k, k): str(v) for k, v in (tags or {}).items() if v}
     encode = _encode_pyav if foreign.have_pyav() else _encode_ffmpeg
@@ -71,6 +60,29 @@ def write_stem_mp4(
         encode(file, [_Blocks(s, rate) for s in sources], rate, named, int(1000 * (bitrate or 256)))
         file.check()
         _add_stem_box(file)
+
+
+def check_stem_mp4(path: str, rate: int, channels: int, stems: Iterable[str]) -> None:
+    """Refuse what `write_stem_mp4` cannot write, before any work is done.
+
+    Raises:
+        MissingExtraError, OutputError: as `write_stem_mp4`.
+    """
+    stems = list(stems)
+    missing = [s for s in STREAMS[1:] if s not in stems]
+    if missing:
+        raise OutputError(f"expected the stems {', '.join(STREAMS[1:])} for '{path}', found no {missing[0]}; write all four")
+    if rate not in AAC_RATES:
+        raise OutputError(f"expected a sampling rate that AAC has for '{path}', found {rate} Hz; resample to 44100 Hz")
+    if channels > 2:
+        raise OutputError(f"expected mono or stereo for stem.mp4, found {channels} channels; mix down first")
+    if path == "-":
+        raise OutputError("expected a file name for stem.mp4, found standard output; name a file")
+    if not foreign.have_pyav() and not foreign.ffmpeg_program():
+        raise MissingExtraError(
+            "expected PyAV or an ffmpeg program to write stem.mp4, found neither; "
+            "install PyAV with pip install 'songfoundry[av]', put ffmpeg on the PATH, or choose wav or flac"
+        )
 
 
 class _Blocks:
