@@ -1,7 +1,9 @@
 """Read recipes and options: pydantic models from TOML, with `--set a.b=c` and errors that name the nearest key."""
 
 import json
+import math
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,14 +111,24 @@ def to_toml(values: dict[str, Any], prefix: str = "") -> str:
     for key, value in values.items():
         if value is None:
             continue
+        key = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
         if isinstance(value, dict):
             tables.append(f"\n[{prefix}{key}]\n{to_toml(value, f'{prefix}{key}.')}")
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             arrays += [f"\n[[{prefix}{key}]]\n{to_toml(item, f'{prefix}{key}.')}" for item in value]
         else:
-            # JSON's strings, numbers, booleans and arrays of those are TOML's too.
-            plain.append(f"{key} = {json.dumps(value, ensure_ascii=False)}\n")
+            plain.append(f"{key} = {_toml_value(value)}\n")
     return "".join(plain + arrays + tables)
+
+
+def _toml_value(value: Any) -> str:
+    """Write a plain value: JSON's strings, numbers, booleans and arrays of those are TOML's too, with two exceptions."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # TOML wants the one control character escaped that JSON lets pass.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe(path: str | os.PathLike, assignments: list[str] | None = None) -> Recipe:
