@@ -23,6 +23,7 @@ COMMANDS = (
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),
     ("data", "data:data"),
+    ("export", "export:export"),
     ("models", "models:models"),
     ("doctor", "models:doctor"),
 )
@@ -41,7 +42,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _start(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Separate songs into stems, offline; train and evaluate the models that do it."""
 
