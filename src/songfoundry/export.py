@@ -65,6 +65,8 @@ def export_onnx(system: nn.Module, path: str | os.PathLike, *, opset: int = 18) 
             dynamic_axes={"mixture": {0: "batch", 4: "frames"}, "stems": {0: "batch", 5: "frames"}},
         )  # fmt: skip
     model = onnx.load_from_string(traced.getvalue())
+    # The tracer loses sight of how many bins come out: as many as went in.
+    model.graph.output[0].type.tensor_type.shape.dim[4].dim_value = system.stft.frequencies
     about = getattr(system, "checkpoint", None)
     onnx.helper.set_model_props(model, {
         "format": FORMAT,
@@ -146,7 +148,7 @@ def separate_with_onnx(path: str | os.PathLike, mixture: np.ndarray, *, threads:
     system = load_onnx(path, threads=threads)
     if mixture.ndim != 2 or mixture.shape[0] != system.config.channels:
         channels = system.config.channels
-        raise InputError(f"expected an array ({channels} channels, samples), found of shape {mixture.shape}: conform it first")
+        raise InputError(f"expected an array ({channels} channels, samples), found shape {mixture.shape}: conform it first")
     with torch.no_grad():
         return system.separate(torch.from_numpy(np.ascontiguousarray(mixture, np.float32))[None])[0].numpy()
 
