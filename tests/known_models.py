@@ -16,7 +16,8 @@ SHARES = {"vocals": 0.4, "drums": 0.3, "bass": 0.2, "other": 0.1}
 def system(shares: dict[str, float] | None = SHARES, **config) -> Separate:
     """Build a small system; with `shares` its masks are these constants, so that each stem is that much of the mixture."""
     options = {"features": 8, "hidden": 4, "layers": 1, "mask_hidden": 4}
-    values = {"net": "bsrnn", "preset": None, "net_options": options, "n_fft": 1024, "hop_length": 256, "chunk_seconds": 1.0, **config}
+    values = {"net": "bsrnn", "preset": None, "net_options": options, "n_fft": 1024, "hop_length": 256, "chunk_seconds": 1.0}
+    values |= config
     if shares is not None:
         values["stems"] = list(shares)
     torch.manual_seed(0)

@@ -28,6 +28,7 @@ SUFFIXES = (
 Progress = Callable[[str, float, int, int], bool | None]
 _OPTIONS = ("device", "threads", "overlap", "chunk_seconds", "shifts", "precision")
 """Options that belong to the `Separator`, which is built once for all songs."""
+_STOPPED = "expected to separate all songs, found the work cancelled: unfinished songs left nothing behind"
 
 
 @dataclass
@@ -39,7 +40,9 @@ class Outcome:
     error: str | None = None
 
 
-def find_audio(sources: Sequence[str | os.PathLike], recursive: bool = False, out: str | os.PathLike | None = None) -> list[tuple[str, str]]:
+def find_audio(
+    sources: Sequence[str | os.PathLike], recursive: bool = False, out: str | os.PathLike | None = None
+) -> list[tuple[str, str]]:
     """List the songs that files and folders stand for, each with the name that {track} gets.
 
     Within a folder the name is the path below it without the suffix; songs that would share one (song.mp3 beside song.wav)
@@ -67,17 +70,15 @@ def find_audio(sources: Sequence[str | os.PathLike], recursive: bool = False, ou
     songs = [(source, track if short[track] == 1 else name) for source, track, name in found]
     for track, count in Counter(track for _, track in songs).items():
         if count > 1:
-            raise ConfigError(f"expected songs of different names, found {count} that are called '{track}': separate them into folders of their own")
+            raise ConfigError(f"expected songs of different names, found {count} called '{track}': use another --out for each")
     return songs
 
 
 def _files(folder: Path, recursive: bool) -> list[Path]:
     """List the audio files of a folder in the order of their names."""
     paths = sorted(folder.rglob("*") if recursive else folder.iterdir())
-    return [
-        path for path in paths
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]  # fmt: skip
+    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def _without_suffix(name: str) -> str:
@@ -87,7 +88,8 @@ def _without_suffix(name: str) -> str:
 
 def separate_all(
     sources: Sequence[str | os.PathLike], *, out: str | os.PathLike, model: str | os.PathLike | Separator = DEFAULT_MODEL,
-    recursive: bool = False, jobs: int = 1, progress: Progress | None = None, cancel: threading.Event | None = None, **options: Any,
+    recursive: bool = False, jobs: int = 1, progress: Progress | None = None, cancel: threading.Event | None = None,
+    **options: Any,
 ) -> list[Outcome]:  # fmt: skip
     """Separate files and folders of songs into files.
 
@@ -145,17 +147,19 @@ def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outc
     outcomes = [Outcome(source, error=f"expected a result of '{source}', found none: try again") for source, _ in songs]
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(own, stop))
     try:
-        waiting = {pool.submit(_work, source, {**options, "out": out, "track": track}): i for i, (source, track) in enumerate(songs)}
+        waiting = {}
+        for index, (source, track) in enumerate(songs):
+            waiting[pool.submit(_work, source, {**options, "out": out, "track": track})] = index
         done_count = 0
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             if cancel is not None and cancel.is_set():
-                raise Cancelled("expected to separate to the end, found the work cancelled: unfinished songs left nothing behind")
+                raise Cancelled(_STOPPED)
             for future in done:
                 index, done_count = waiting.pop(future), done_count + 1
                 outcomes[index] = _outcome(songs[index][0], future)
                 if progress is not None and progress(songs[index][0], 1.0, done_count, len(songs)) is False:
-                    raise Cancelled("expected to separate to the end, found that the callback said stop: unfinished songs left nothing behind")
+                    raise Cancelled(_STOPPED)
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

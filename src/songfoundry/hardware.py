@@ -71,7 +71,7 @@ def pick_device(name: str = "auto"):
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)
-    there = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0, "mps": int(torch.backends.mps.is_available())}
-    if int(index or 0) >= there[kind]:
+    there = {"cpu": lambda: 1, "cuda": torch.cuda.device_count, "mps": lambda: int(torch.backends.mps.is_available())}
+    if int(index or 0) >= there[kind]():
         raise ConfigError(f"expected a device {name!r}, found none that torch can use here: choose auto or cpu")
     return torch.device(name)

@@ -134,7 +134,7 @@ def plan_paths(
     if is_file_name(out):
         if len(keys) > 1:
             what = "standard output" if out == "-" else f"the file name '{out}'"
-            raise ConfigError(f"expected a folder for {len(keys)} stems after --out, found {what}: name a folder, or one stem with --stems")
+            raise ConfigError(f"expected a folder for {len(keys)} stems after --out, found {what}: name a folder or take one stem")
         return {keys[0]: out}
     template = template or ("{track}.{ext}" if whole else "{track}/{stem}.{ext}")
     fields = re.findall(r"\{(.*?)\}", template)

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ PRECISIONS = ("float32", "bfloat16")
 """What the net computes in; the transforms around it are always float32."""
 _BLOCK = 65536
 _MARGIN = 8192
-"""Samples at the model's rate beyond which a resampler's result does not depend, bit for bit (measured; per unit of the ratio)."""
+"""How far a resampler looks, bit for bit: samples at the model's rate (measured: 1024 to 4096), per unit of the ratio."""
 
 
 class Separator:
@@ -88,8 +89,8 @@ class Separator:
         for system, name in zip(self._systems, names, strict=True):
             if sorted(system.stems) != sorted(self.stems) or system.config.sample_rate != self.rate:
                 raise ConfigError(
-                    f"expected models of the same stems and rate to average, found {', '.join(self.stems)} at {self.rate} Hz in {names[0]} "
-                    f"and {', '.join(system.stems)} at {system.config.sample_rate} Hz in {name}: use them one at a time"
+                    f"expected models of the same stems and rate to average, found {', '.join(self.stems)} at {self.rate} Hz "
+                    f"in {names[0]} and {', '.join(system.stems)} at {system.config.sample_rate} Hz in {name}: use one at a time"
                 )
             system.to(self.device)
             chunk = max(2, round((chunk_seconds or system.config.chunk_seconds) * self.rate))
@@ -208,26 +209,26 @@ class Separator:
             end = None if high is None else needed(low + grid.offset, high + grid.offset, grid.chunk, grid.hop)[1]
             ranges.append((begin - grid.offset, None if end is None else end - grid.offset))
         common = max(0, min(begin for begin, _ in ranges))
-        branches = itertools.tee(slice_blocks(stream, common), len(ranges))
+        branches = _tee(slice_blocks(stream, common), len(ranges))
         results = []
         for grid, (begin, end), branch in zip(self._grids, ranges, branches, strict=True):
             blocks = slice_blocks(branch, max(0, begin) - common, None if end is None else end - common)
             if begin < 0:
                 blocks = _after_silence(blocks, -begin)
-            made = overlap_add(blocks, chunk=grid.chunk, hop=grid.hop, process=lambda chunk, grid=grid: self._process(grid, chunk, cancel))
+            made = overlap_add(blocks, chunk=grid.chunk, hop=grid.hop, process=partial(self._process, grid.system, cancel))
             results.append(slice_blocks(made, low - begin, None if high is None else high - begin))
         return results[0] if len(results) == 1 else _average(results)
 
-    def _process(self, grid: "_Grid", chunk: np.ndarray, cancel: threading.Event | None) -> np.ndarray:
+    def _process(self, system: Separate, cancel: threading.Event | None, chunk: np.ndarray) -> np.ndarray:
         """Put one chunk through a net, (channels, samples) -> (stems, channels, samples)."""
         if cancel is not None and cancel.is_set():
             raise Cancelled("expected to separate to the end, found the work cancelled: nothing was kept")
-        system, channels = grid.system, chunk.shape[0]
+        channels = chunk.shape[0]
         signals = to_pairs(chunk) if system.config.channels == 2 else [chunk[i : i + 1] for i in range(channels)]
         results = [self._net(system, np.ascontiguousarray(signal)) for signal in signals]
         out = from_pairs(results, channels) if system.config.channels == 2 else np.concatenate(results, axis=1)
         if not np.isfinite(out).all():
-            raise CheckpointError(f"expected sound from {self.name}, found values that are not finite: use another model or precision float32")
+            raise CheckpointError(f"expected sound from {self.name}, found NaN or Inf: use precision float32 or another model")
         order = [system.stems.index(name) for name in self.stems]
         return out if order == sorted(order) else out[order]
 
@@ -316,7 +317,7 @@ def check_audio(mixture: np.ndarray, rate: int) -> np.ndarray:
     """Return an array as float32 (channels, samples); raises `InputError` where it is no audio."""
     mixture = np.asarray(mixture)
     if mixture.ndim != 2 or not np.issubdtype(mixture.dtype, np.floating):
-        raise InputError(f"expected floats of the shape (channels, samples), found {mixture.dtype} {mixture.shape}: reshape or scale to ±1")
+        raise InputError(f"expected floats (channels, samples) within ±1, found {mixture.dtype} {mixture.shape}: convert it")
     if not 1 <= mixture.shape[0] <= MAX_CHANNELS:
         raise InputError(f"expected (channels, samples) with 1 to {MAX_CHANNELS} channels, found {mixture.shape}: transpose it")
     if mixture.shape[1] == 0:
@@ -335,6 +336,23 @@ def _after_silence(blocks: Iterable[np.ndarray], count: int) -> Iterator[np.ndar
             yield np.zeros((block.shape[0], count), np.float32)
             count = 0
         yield block
+
+
+def _tee(stream: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarray]]:
+    """Give a stream to several readers; unlike `itertools.tee` it lets go of a block as soon as all have had it."""
+    queues = [deque() for _ in range(count)]
+
+    def branch(own: deque) -> Iterator[np.ndarray]:
+        while True:
+            if not own:
+                block = next(stream, None)
+                if block is None:
+                    return
+                for queue in queues:
+                    queue.append(block)
+            yield own.popleft()
+
+    return [branch(queue) for queue in queues]
 
 
 def _average(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:

@@ -62,14 +62,14 @@ def check_form(
         depth = depth or ("int24" if "int24" in known else None)
         if depth not in ("int24", "float32"):
             raise ConfigError(
-                f"expected int24 or float32 files for --exact-sum, found {depth or format}: add --depth int24 and a wav or flac format"
+                f"expected int24 or float32 files for --exact-sum, found {depth or format}: add --depth int24, in wav or flac"
             )
         if clip_mode not in (None, "clamp"):
-            raise ConfigError(f"expected --clip-mode clamp with --exact-sum, found {clip_mode}: {clip_mode} would change the sum, leave it out")
+            raise ConfigError(f"expected --clip-mode clamp with --exact-sum, found {clip_mode}, which breaks it: leave it out")
         return Form(format, depth, bitrate, "clamp", True)
     depth = depth or (known[0] if known else None)
     if clip_mode == "float" and depth != "float32":
-        raise ConfigError(f"expected --depth float32 with --clip-mode float, found {depth or format}: only float files hold such peaks")
+        raise ConfigError(f"expected --depth float32 with --clip-mode float, found {depth or format}: choose rescale or clamp")
     return Form(format, depth, bitrate, clip_mode or ("float" if depth == "float32" else "rescale"), False)
 
 
@@ -196,9 +196,8 @@ class StemWriter:
         if self.form.exact_sum:
             written.exact_sum_cost_db = cost_db(self._added, self._power)
             if self._mixture_peak.value > 1:
-                written.notes.append(
-                    f"the mixture itself goes {self._mixture_peak.db:.2f} dB over full scale: the stems add up to it cut off at full scale"
-                )
+                over = f"the mixture itself goes {self._mixture_peak.db:.2f} dB over full scale"
+                written.notes.append(f"{over}: the stems add up to it cut off at full scale")
         return written
 
     def _discard(self) -> None:

@@ -135,8 +135,9 @@ def separate(
     if not isinstance(model, Separator):
         model = Separator(model, device, threads, overlap, chunk_seconds, shifts, precision)
     form, selection = check(
-        model, out=out, name_template=name_template, format=format, depth=depth, bitrate=bitrate, stems=stems, two_stems=two_stems,
-        minus=minus, start=start, duration=duration, preview=preview, exact_sum=exact_sum, clip_mode=clip_mode,
+        model, out=out, name_template=name_template, format=format, depth=depth, bitrate=bitrate, stems=stems,
+        two_stems=two_stems, minus=minus, start=start, duration=duration, preview=preview, exact_sum=exact_sum,
+        clip_mode=clip_mode,
     )  # fmt: skip
     song = _Song(source, rate, repair)
     paths: dict[str, str] = {}
@@ -161,10 +162,10 @@ def check(
     if out is None and exact_sum:
         raise ConfigError("expected files to write with --exact-sum, found none: name a folder with --out")
     if form.format == "stem.mp4" and any(option is not None for option in (stems, two_stems, minus)):
-        raise ConfigError("expected all four stems for stem.mp4, found a choice among them: leave it out or choose another format")
+        raise ConfigError("expected all four stems for stem.mp4, found a choice of stems: leave it out or take another format")
     selection = select(separator.stems, stems, two_stems, minus)
     if exact_sum and not selection.whole:
-        raise ConfigError("expected all stems, or --two-stems, with --exact-sum, found a part of the song: a part cannot add up to it")
+        raise ConfigError("expected all stems or --two-stems with --exact-sum, found a part, which cannot add up: leave one out")
     if out is not None:
         if count > 1 and is_file_name(out):
             raise ConfigError(f"expected a folder for {count} songs after --out, found '{os.fspath(out)}': name a folder")
@@ -192,7 +193,10 @@ def _work(
             raise ConfigError(f"expected a rate that {form.format} has with --exact-sum, found {song.rate} Hz: choose wav")
         result.notes.append(f"{form.format} has no rate of {song.rate} Hz: the stems are written at {out_rate} Hz")
     total = _expected(song, first, stop) * out_rate / song.rate
-    sink = StemWriter(paths, selection.names, form, rate=out_rate, channels=song.channels, tags=song.tags, cancel=cancel) if paths else _Memory(selection.names)
+    if paths:
+        sink = StemWriter(paths, selection.names, form, rate=out_rate, channels=song.channels, tags=song.tags, cancel=cancel)
+    else:
+        sink = _Memory(selection.names)
     done = 0
     with sink:
         for mixture, stems in separator.stream_with_mixture(
@@ -203,7 +207,7 @@ def _work(
             if progress is not None and progress(min(done / total, 0.999) if total else 0.0) is False:
                 raise Cancelled("expected to separate to the end, found that the callback said stop: nothing was kept")
         if not done:
-            raise AudioError(f"expected audio from second {start:g} of {song.name}, found its end before that: choose an earlier start")
+            raise AudioError(f"expected audio from second {start:g} of {song.name}, found its end before: choose another start")
         written = sink.finish()
     if progress is not None:
         progress(1.0)
@@ -308,7 +312,7 @@ def _check_range(start: float, duration: float | None, preview: float | None) ->
         if value is not None and not 0 < value < 1e6:
             raise ConfigError(f"expected {name} of more than 0 s, found {value:g}: choose another")
     if preview is not None and (start or duration is not None):
-        raise ConfigError("expected --preview or --start and --duration, found both: --preview finds the stretch itself, leave one out")
+        raise ConfigError("expected --preview, or --start and --duration, found both: --preview finds its place, leave one out")
 
 
 def _spare_source(song: _Song, paths: dict[str, str]) -> None:

@@ -10,14 +10,14 @@ import typer
 
 
 def separate(
-    sources: Annotated[list[str], typer.Argument(metavar="FILE|FOLDER|-", help="Songs, folders of songs, or - for standard input.")],
+    sources: Annotated[list[str], typer.Argument(metavar="FILE|FOLDER|-", help="Songs, folders, or - for standard input.")],
     model: Annotated[str | None, typer.Option(help="Name, path of a .safetensors, or a+b for the mean of two.")] = None,
     out: Annotated[str, typer.Option(help="Folder; or the file (- : standard output) where only one is written.")] = "separated",
     name_template: Annotated[
         str | None, typer.Option(help="Names in the folder. Default: {track}/{stem}.{ext}; {model} is known too.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="wav, flac, mp3, ogg, opus or stem.mp4. Default: wav.")] = None,
-    depth: Annotated[str | None, typer.Option(help="int16, int24 or float32 (wav), int16 or int24 (flac). Default: int16.")] = None,
+    depth: Annotated[str | None, typer.Option(help="int16, int24, or float32 (wav alone). Default: int16.")] = None,
     bitrate: Annotated[float | None, typer.Option(help="kbit/s of mp3, ogg, opus, and each stream of stem.mp4.")] = None,
     stems: Annotated[str | None, typer.Option(help="Only these: vocals,drums")] = None,
     two_stems: Annotated[str | None, typer.Option(help="This one, and the rest beside it (accompaniment, no_X).")] = None,
