@@ -37,8 +37,9 @@ def main() -> None:
             if not missing:
                 script = Path(__file__).with_name("demucs_peer.py")
                 found[PEER] = run([options.peer_python, script, song, folder / "peer"], options.threads)
-    about = f"{options.seconds:g} s of 44.1 kHz stereo, wav to four wav files"
-    table = Table(f"{about}, {options.threads} thread(s), the start of the program included.", "program", "wall s", "times real time", "CPU s", "CPU, ratio", "peak MiB", "peak, ratio")
+    about = f"{options.seconds:g} s of 44.1 kHz stereo, wav to four wav files, {options.threads} thread(s)"
+    columns = ("program", "wall s", "times real time", "CPU s", "CPU, ratio", "peak MiB", "peak, ratio")
+    table = Table(f"{about}, the start of the program included.", *columns)
     first = next(iter(found.values()))
     for label, one in found.items():
         table.add(label, one.wall, options.seconds / one.wall, one.cpu, one.cpu / first.cpu, one.peak, one.peak / first.peak)
