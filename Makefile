@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all lint samples results clean
+.PHONY: demo test test-all lint samples results docs/cli.md clean
 
 demo: $(VENV)/ready
 	$(BIN)/songfoundry demo --out demo
@@ -31,6 +31,9 @@ samples: $(VENV)/ready
 results: $(VENV)/ready-for-tests
 	$(BIN)/songfoundry evaluate separation recipes/public-test.toml --markdown docs/results.md --title "Public test songs"
 	$(BIN)/songfoundry evaluate separation recipes/validation.toml --markdown docs/results.md --title "Validation songs"
+
+docs/cli.md: $(VENV)/ready
+	$(BIN)/python -m typer songfoundry.cli utils docs --name songfoundry --title "The command line" > $@
 
 $(VENV)/torch:
 	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or 3.12 on the PATH, found none: install one, or say make PYTHON=/path/to/python3.11"; exit 2; }

@@ -56,6 +56,10 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], about: Checkpoint)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, aside, metadata)
+        # The library makes the file readable by its owner alone; an installed model is for all users.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(aside, 0o666 & ~mask)
         with open(aside, "rb") as written:
             os.fsync(written.fileno())
         os.replace(aside, path)

@@ -98,6 +98,11 @@ class AudioInfo:
         return None if self.frames is None else self.frames / self.rate
 
 
+def library_version() -> str:
+    """Name the version of libsndfile that decodes and encodes here."""
+    return soundfile.__libsndfile_version__
+
+
 def probe(path: str | os.PathLike, *, stream: int = 0) -> AudioInfo:
     """Read the header of an audio file.
 

@@ -1,0 +1,57 @@
+"""Make the shipped form of a trained model: float16, with licence and measured scores in its card.
+
+    python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
+        --scores "public test songs" public.json --scores "validation songs" validation.json
+
+The scores come from files that `songfoundry evaluate separation ... --json FILE` wrote.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from songfoundry import checkpoint
+from songfoundry.checkpoint import Checkpoint
+from songfoundry.metrics.separation import SDR_V4
+
+
+def medians(path: Path) -> dict[str, dict[str, float]]:
+    """Read the medians over songs of v4 SDR of the one model in an evaluation, per group of songs."""
+    found = {}
+    for group, methods in json.loads(path.read_text())["groups"].items():
+        rows = [row for row in next(iter(methods.values())) if row["definition"] == SDR_V4]
+        songs = max(row["songs"] for row in rows)
+        found[f"{group} (n = {songs}), median v4 SDR in dB"] = {row["stem"]: round(row["median"], 2) for row in rows}
+    return found
+
+
+def main() -> None:
+    """Write src/songfoundry/weights/NAME.safetensors."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--licence", required=True)
+    parser.add_argument("--about", help="one line; default: that of the recipe")
+    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="checkpoints of the runs that this one was started from")
+    parser.add_argument("--scores", nargs=2, action="append", default=[], metavar=("DATA", "JSON"))
+    options = parser.parse_args()
+    about = checkpoint.read_header(options.checkpoint)
+    card = {**about.card, "licence": options.licence}
+    if options.about:
+        card["about"] = options.about
+    for path in options.earlier:
+        before = checkpoint.read_header(path).card
+        card["steps"] += before["steps"]
+        card["hours_seen"] = round(card["hours_seen"] + before["hours_seen"], 2)
+    scored = {f"{data}: {group}": rows for data, path in options.scores for group, rows in medians(Path(path)).items()}
+    card["scores"] = scored or card["scores"]
+    target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
+    target.parent.mkdir(exist_ok=True)
+    tensors = checkpoint.half(checkpoint.read_tensors(options.checkpoint))
+    checkpoint.save(target, tensors, Checkpoint(about.system, about.config, card))
+    sys.stdout.write(f"{target}: {target.stat().st_size / 2**20:.2f} MiB\n{json.dumps(card, indent=1)}\n")
+
+
+if __name__ == "__main__":
+    main()

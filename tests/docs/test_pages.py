@@ -1,0 +1,31 @@
+"""Pages that must stay true: the command line's, the README's Python, the licence of the weights."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_of_the_command_line_is_what_the_program_says():
+    run = subprocess.run(
+        [sys.executable, "-m", "typer", "songfoundry.cli", "utils", "docs", "--name", "songfoundry", "--title", "The command line"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page.strip() == run.stdout.strip(), "run: make docs/cli.md"
+
+
+def test_the_python_of_the_readme_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", readme, flags=re.S):
+        run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert "vocals" in run.stdout
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,46 @@
+"""The demo: a song from nothing, its stems, and scores beside the rows that take no skill."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import known_models
+from songfoundry import demo
+from songfoundry.audio import io
+from songfoundry.cli import app
+from songfoundry.errors import OutputError
+from songfoundry.metrics.separation import SDR_V4
+
+
+@pytest.fixture
+def quarter(tmp_path):
+    return str(known_models.save(tmp_path / "quarter.safetensors", known_models.system(dict.fromkeys(known_models.STEMS, 0.25))))
+
+
+def test_the_demo_writes_song_truth_and_stems_and_scores_them(tmp_path, quarter):
+    made = demo.run(tmp_path / "demo", model=quarter)
+    song = io.read(made.song)
+    assert 20 <= song.seconds <= 30
+    truth = sum(io.read(path).samples for path in made.truth.values())
+    assert np.abs(truth - song.samples).max() < 1e-3
+    for path in made.stems.values():
+        assert np.abs(io.read(path).samples - song.samples / 4).max() < 2e-3
+    for stem in known_models.STEMS:
+        scores = made.scores.score(stem, "the demo song")
+        assert scores["quarter"] == pytest.approx(scores["a quarter of the mixture"], abs=0.02)
+        assert scores["silence"] == 0
+
+
+def test_the_command_ends_with_the_line_for_ones_own_song(tmp_path, quarter):
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--model", quarter, "--format", "opus"])
+    assert result.exit_code == 0, result.output
+    for row in ("silence", "mixture", "a quarter of the mixture", "oracle"):
+        assert row in result.output
+    assert result.output.strip().splitlines()[-1].endswith("separate SONG.mp3")
+    assert (tmp_path / "demo" / "stems" / "vocals.opus").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, quarter):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected a folder at .*found that it cannot be made"):
+        demo.run(tmp_path / "file" / "demo", model=quarter)

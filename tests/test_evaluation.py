@@ -1,0 +1,98 @@
+"""Evaluation: groups, the rows beside a model, song lists, and the block in a Markdown file."""
+
+import json
+
+import numpy as np
+import pytest
+
+import known_models
+from songfoundry import evaluation
+from songfoundry.audio import io
+from songfoundry.errors import DatasetError
+from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR
+
+RATE = 44100
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Lay out a four-stem test song, a two-stem song for training, and a test song without vocals."""
+    folder = tmp_path / "songs"
+    layout = {
+        "test/Four": ("vocals", "drums", "bass", "other"),
+        "train/Two": ("vocals", "accompaniment"),
+        "test/Jam": ("drums", "bass", "other"),
+    }
+    for name, stems in layout.items():
+        (folder / name).mkdir(parents=True)
+        for seed, stem in enumerate(stems):
+            io.write(folder / name / f"{stem}.wav", known_models.song(2.5, RATE, 2, seed, 0.2), RATE, depth="float32")
+    return folder
+
+
+@pytest.fixture
+def quarter(tmp_path):
+    """A model whose every stem is a quarter of the mixture."""
+    return str(known_models.save(tmp_path / "quarter.safetensors", known_models.system(dict.fromkeys(known_models.STEMS, 0.25))))
+
+
+def test_groups_are_never_mixed_and_a_constant_model_scores_as_its_row(songs, quarter):
+    result = evaluation.evaluate_separation(songs, [quarter], rate=RATE)
+    assert list(result.groups) == [evaluation.FOUR, evaluation.TWO, evaluation.NO_VOCALS]
+    methods = result.groups[evaluation.FOUR]
+    assert list(methods) == [quarter, "silence", "mixture", "a quarter of the mixture", evaluation.ORACLE]
+    for stem in known_models.STEMS:
+        for definition in (SDR_V4, UTTERANCE_SDR):
+            scores = result.score(stem, evaluation.FOUR, definition)
+            assert scores[quarter] == pytest.approx(scores["a quarter of the mixture"], abs=0.01)
+            assert scores["mixture"] < scores["silence"] < scores["a quarter of the mixture"] < scores[evaluation.ORACLE]
+        assert result.score(stem)["silence"] == 0.0
+    # The accompaniment of a two-stem song is the sum of the other three: three quarters of the mixture.
+    [(song, part)] = evaluation.songs_of(songs, "train")
+    _, (voice, band), _ = evaluation.load_truth(song, part, RATE)
+    expected = 10 * np.log10(np.square(band).sum() / np.square(band - 0.75 * (voice + band)).sum())
+    assert result.score("accompaniment", evaluation.TWO, UTTERANCE_SDR)[quarter] == pytest.approx(expected, abs=0.01)
+    # A stem that a song lacks has no row.
+    assert {row.stem for row in result.groups[evaluation.NO_VOCALS][quarter]} == {"drums", "bass", "other"}
+
+
+def test_a_split_is_chosen_and_an_empty_one_is_refused(songs, quarter):
+    result = evaluation.evaluate_separation(songs, [quarter], split="train", baselines=False)
+    assert list(result.groups) == [evaluation.TWO]
+    assert list(result.groups[evaluation.TWO]) == [quarter]
+    with pytest.raises(DatasetError, match="expected songs of split 'valid'.*found only test, train"):
+        evaluation.songs_of(songs, "valid")
+
+
+def test_a_list_names_songs_and_cuts_their_ends(songs, tmp_path):
+    listed = tmp_path / "list.toml"
+    listed.write_text(f'[[songs]]\npath = {json.dumps(str(songs))}\ninclude = ["*Four"]\ncut_last_seconds = 0.5\n')
+    [(song, part)] = evaluation.songs_of(listed)
+    names, truth, present = evaluation.load_truth(song, part, RATE)
+    assert (song.name, names, present) == ("test/Four", list(known_models.STEMS), [True] * 4)
+    assert truth.shape == (4, 2, 2 * RATE)
+
+
+def test_tables_go_between_their_markers_and_leave_the_rest(songs, quarter, tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\nBy hand.\n")
+    result = evaluation.evaluate_separation(songs, [quarter], split="test")
+    for _ in range(2):
+        evaluation.write_markdown(result, page, "Scores", "songfoundry evaluate separation songs")
+    text = page.read_text()
+    assert text.startswith("# Results\n\nBy hand.\n")
+    assert text.count("## Scores") == text.count("<!-- begin Scores -->") == text.count("`songfoundry evaluate separation songs`") == 1
+    assert "**four-stem songs** (n = 1;" in text
+    assert json.loads(json.dumps(result.as_json()))["groups"][evaluation.FOUR]["silence"]
+
+
+def test_the_lists_in_recipes_name_songs_that_are_there_and_never_training_ones(shared_data, monkeypatch):
+    monkeypatch.setenv("SONGFOUNDRY_DATA", str(shared_data))
+    public = {song.name: song for song, _ in evaluation.songs_of("recipes/public-test.toml")}
+    assert {"everythingisfree/5.Rubidium", "musicdelta/MusicDelta_80sRock", "musicdelta/MusicDelta_Punk", "mdn/jam"} < set(public)
+    assert "The Easton Ellises - Falcon 69" in public
+    assert sum(song.two_stems for song in public.values()) == 10
+    assert all(song.split == "test" for name, song in public.items() if "Falcon" not in name)
+    valid = [song for song, _ in evaluation.songs_of("recipes/validation.toml")]
+    assert {song.split for song in valid if not song.valid_last_seconds} == {"valid"}
+    assert not set(public) & {song.name for song in valid}

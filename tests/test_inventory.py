@@ -1,0 +1,48 @@
+"""Models and doctor: what is listed is what the files say."""
+
+import json
+import subprocess
+import sys
+
+import known_models
+from typer.testing import CliRunner
+
+from songfoundry import checkpoint, inventory
+from songfoundry.cli import app
+
+
+def test_local_models_are_listed_with_their_cards_and_damaged_ones_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONGFOUNDRY_MODELS", str(tmp_path))
+    path = known_models.save(tmp_path / "mine.safetensors", known_models.system())
+    (tmp_path / "broken.safetensors").write_bytes(path.read_bytes()[:1000])
+    rows = {row["name"]: row for row in inventory.models()}
+    assert rows["mine"]["card"]["licence"] == "test"
+    assert (rows["mine"]["system"], rows["mine"]["net"], rows["mine"]["shipped"]) == ("separate", "bsrnn", False)
+    assert "expected" in rows["broken"]["error"]
+    shown = CliRunner().invoke(app, ["models"])
+    assert shown.exit_code == 0
+    assert "mine" in shown.output and "licence   test" in shown.output
+
+
+def test_a_shipped_model_has_a_whole_card_and_is_small():
+    shipped = [row for row in inventory.models() if row["shipped"]]
+    assert shipped, "no weights are shipped"
+    for row in shipped:
+        assert row["mib"] < 16
+        card = row["card"]
+        for key in ("licence", "about", "data", "steps", "hours_seen", "scores", "versions", "date", "recipe"):
+            assert card.get(key), f"{row['name']} lacks {key} in its card"
+        parameters = sum(t.numel() for t in checkpoint.read_tensors(row["path"]).values())
+        assert parameters <= 8_000_000
+        assert (checkpoint.WEIGHTS.parents[2] / "recipes" / f"{card['recipe']}.toml").exists()
+    assert sum(row["mib"] for row in shipped) < 95
+
+
+def test_doctor_reports_what_a_bug_report_needs():
+    run = subprocess.run([sys.executable, "-m", "songfoundry", "doctor", "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(run.stdout)
+    assert report["packages"]["torch"] and report["codecs"]["libsndfile"] and "cpu" in report["devices"]
+    assert report["threads"]["usable cores"] >= 1
+    assert set(report["extras"]) == set(inventory.EXTRAS)
+    plain = CliRunner().invoke(app, ["doctor"])
+    assert plain.exit_code == 0 and "libsndfile" in plain.output
