@@ -177,3 +177,18 @@ def test_short_songs_and_bad_numbers():
     for options in ({"seconds": 1}, {"seconds": float("nan")}, {"rate": 4000}):
         with pytest.raises(InputError, match="at least"):
             synthetic.demo_song(**options)
+
+
+def test_written_songs_are_read_as_training_songs_and_kept(tmp_path):
+    from songfoundry.data.songs import find_songs, read_song
+    from songfoundry.data.synthetic import training_song, write_songs
+
+    index = write_songs(tmp_path / "made", 1, seed=1001, seconds=4)
+    kept = (tmp_path / "made" / "1001" / "drums.flac").stat().st_mtime_ns
+    assert write_songs(tmp_path / "made", 2, seed=1001, seconds=4) == index
+    assert (tmp_path / "made" / "1001" / "drums.flac").stat().st_mtime_ns == kept
+    songs = find_songs(tmp_path / "made")
+    assert [(song.name, song.split) for song in songs] == [("made/1001", "train"), ("made/1002", "train")]
+    read, true = read_song(songs[0], 44100), training_song(1001, 4)
+    assert all(np.abs(read[stem] - true[stem]).max() < 1e-4 for stem in true)
+    assert not list((tmp_path / "made").glob(".*"))

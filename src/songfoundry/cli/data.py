@@ -58,3 +58,16 @@ def bands(
 
     index = render_bands(midi, out, soundfont=soundfont, drum_kit=drum_kit, groove=groove, count=count, seconds=seconds, seed=seed)
     typer.echo(f"The songs are in {out}, listed in {index}.")
+
+
+@data.command()
+def made(
+    out: Annotated[Path, typer.Option(help="Folder for the songs.")],
+    count: Annotated[int, typer.Option(help="How many songs.")] = 80,
+    seconds: Annotated[float, typer.Option(help="Length of each song.")] = 24.0,
+    seed: Annotated[int, typer.Option(help="The first song's seed, 1000 or more; those below are the demo's.")] = 1000,
+) -> None:
+    """Compose and render songs with all four stems, for training: a formant voice, drums, bass, chords."""
+    from songfoundry.data.synthetic import write_songs
+
+    typer.echo(f"The songs are listed in {write_songs(out, count, seed=seed, seconds=seconds)}.")

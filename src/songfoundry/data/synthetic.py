@@ -4,11 +4,17 @@
 The mixture is the sum of the stems, by definition.
 """
 
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
-from ..errors import InputError
+from ..audio import io
+from ..errors import InputError, OutputError
 from ..synth import hit, place, play, reverberate, sing
-from .tunes import DEMO_SEED, Arrangement, compose_demo, compose_training
+from .tunes import DEMO_SEED, FIRST_TRAINING_SEED, Arrangement, compose_demo, compose_training
 
 STEMS = ("vocals", "drums", "bass", "other")
 
@@ -105,3 +111,44 @@ def training_song(seed: int, seconds: float = 24.0, rate: int = 44100) -> dict[s
         InputError: one of the demo's seeds, less than two seconds, or a rate below 8000.
     """
     return render(compose_training(seed, seconds), rate, seed)
+
+
+def write_songs(
+    out: str | os.PathLike, count: int, *, seed: int = FIRST_TRAINING_SEED, seconds: float = 24.0, rate: int = 44100,
+    progress: Callable[[float], None] | None = None,
+) -> Path:  # fmt: skip
+    """Write made songs for training as OUT/<seed>/<stem>.flac with an index; songs that are there already are kept.
+
+    Args:
+        out: folder, made if it is not there.
+        count: songs, of the seeds `seed`, `seed` + 1, ...
+        seconds: length of each.
+        progress: called with the fraction done.
+
+    Returns:
+        The path of the index, in the form that `data.songs` reads.
+
+    Raises:
+        InputError: a seed of the demo. OutputError: the folder cannot be written.
+    """
+    out = Path(out)
+    entries = []
+    for number in range(count):
+        name = f"{seed + number}"
+        folder = out / name
+        if not folder.is_dir():
+            aside = out / f".{name}.part"
+            stems = training_song(seed + number, seconds, rate)
+            try:
+                aside.mkdir(parents=True, exist_ok=True)
+                for stem, samples in stems.items():
+                    io.write(aside / f"{stem}.flac", samples, rate, depth="int16")
+                aside.rename(folder)
+            except OSError as error:
+                raise OutputError(f"expected to write songs to {out}, found: {error.strerror}; choose another folder") from None
+        files = {stem: [{"file": f"{name}/{stem}.flac", "gain_db": 0}] for stem in STEMS if (folder / f"{stem}.flac").is_file()}
+        entries.append({"song": f"made/{name}", "split": "train", "licence": "CC0-1.0", "rate": rate, "stems": files})
+        if progress:
+            progress((number + 1) / count)
+    io.write_atomic_text(out / "index.json", json.dumps({"about": "Songs made by code.", "songs": entries}, indent=1))
+    return out / "index.json"
