@@ -75,7 +75,8 @@ def test_channels_are_separated_in_pairs(drawn):
 @pytest.mark.parametrize(
     ("rate", "out_rate", "shifts"),
     [
-        (44100, None, 0), (44100, None, 2), (44100, 48000, 0), (48000, None, 1), (8000, None, 0), (22050, 24000, 0), (96000, 48000, 1),
+        (44100, None, 0), (44100, None, 2), (44100, 48000, 0), (48000, None, 1), (8000, None, 0), (22050, 24000, 0),
+        (96000, 48000, 1),
     ],  # fmt: skip
 )
 def test_a_range_has_the_bits_of_the_whole_run(drawn, rate, out_rate, shifts):

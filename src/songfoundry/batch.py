@@ -145,6 +145,7 @@ def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outc
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     outcomes = [Outcome(source, error=f"expected a result of '{source}', found none: try again") for source, _ in songs]
+    new = not os.path.exists(out)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(own, stop))
     try:
         waiting = {}
@@ -163,6 +164,9 @@ def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outc
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        # The process that made the folder could not remove it while another one had something there.
+        if new and os.path.isdir(out) and not os.listdir(out):
+            os.rmdir(out)
     return outcomes
 
 

@@ -134,7 +134,7 @@ def plan_paths(
     if is_file_name(out):
         if len(keys) > 1:
             what = "standard output" if out == "-" else f"the file name '{out}'"
-            raise ConfigError(f"expected a folder for {len(keys)} stems after --out, found {what}: name a folder or take one stem")
+            raise ConfigError(f"expected a folder for {len(keys)} stems after --out, found {what}: name a folder")
         return {keys[0]: out}
     template = template or ("{track}.{ext}" if whole else "{track}/{stem}.{ext}")
     fields = re.findall(r"\{(.*?)\}", template)
@@ -148,5 +148,5 @@ def plan_paths(
     for key in keys:
         values = {"track": track, "stem": key or "stems", "ext": format, "model": model.replace(os.sep, "_")}
         name = re.sub(r"\{(.*?)\}", lambda found, values=values: values[found[1]], template)
-        paths[key] = str(Path(out, name))
+        paths[key] = os.path.normpath(Path(out, name))
     return paths

@@ -207,7 +207,7 @@ class StemWriter:
             try:
                 folder.rmdir()
             except OSError:
-                break  # somebody else has put something there
+                continue  # somebody else has put something there
         self._folders.clear()
 
     def __enter__(self) -> "StemWriter":
