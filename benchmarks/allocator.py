@@ -35,7 +35,7 @@ def main() -> None:
     options = options.parse_args()
     # What `training.plan` and the recipes do: autocast to bfloat16, AdamW.
     sizes = [str(options.threads), str(options.steps), str(options.batch), str(options.seconds)]
-    about = f"bsrnn small: a training step of {options.batch} x {options.seconds:g} s in bfloat16, a separated chunk of 8 s in float32"
+    about = f"bsrnn small: training steps of {options.batch} x {options.seconds:g} s in bfloat16, separated chunks of 8 s in float32"
     columns = ("allocator", "step, CPU s", "ratio", "peak MiB", "chunk, CPU s", "ratio", "peak MiB")
     table = Table(f"{about}; CPU seconds, the least of {options.steps}; {options.threads} thread(s).", *columns)
     first = None
