@@ -1,15 +1,19 @@
 """Separate a mixture into stems: front end, a net by name, losses and the separation of long signals."""
 
+from io import BytesIO
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from songfoundry import registry
+from songfoundry.audio.io import Clip
 from songfoundry.audio.overlap import overlap_add
 from songfoundry.config import Config
 from songfoundry.errors import ConfigError
 from songfoundry.metrics import separation as metrics
 from songfoundry.spectral import Stft
+from songfoundry.systems import Artifact
 
 __all__ = ["SYSTEM", "Separate", "SeparateConfig"]
 
@@ -18,7 +22,7 @@ class SeparateConfig(Config):
     """Say what the system is: net by name and preset, front end, stems.
 
     `net_options` override single values of the preset; `chunk_seconds` is what the net is asked to see at once
-    when it separates a long signal.
+    when it separates a long signal; `residual` shares what the net gives to no stem among those it names.
     """
 
     name: str = "separate"
@@ -32,6 +36,7 @@ class SeparateConfig(Config):
     hop_length: int = 1024
     chunk_seconds: float = 8.0
     wave_weight: float = 1.0
+    residual: dict[str, float] = {}
 
 
 class Separate(nn.Module):
@@ -71,8 +76,19 @@ class Separate(nn.Module):
         return {"model": list(self.net.parameters())}
 
     def estimate(self, mixture: Tensor) -> Tensor:
-        """Estimate the stems' spectra, (batch, channels, samples) -> (batch, stems, channels, 2, bins, frames)."""
-        return self.net(self.stft(mixture))
+        """Estimate the stems' spectra, (batch, channels, samples) -> (batch, stems, channels, 2, bins, frames).
+
+        What the net gives to no stem goes to those that `config.residual` names, in these shares; where the shares add
+        up to 1, so do the stems to the mixture (mixture consistency: Wisdom et al. 2019, "Differentiable consistency
+        constraints for improved deep speech enhancement", eq. 12).
+        """
+        spectrum = self.stft(mixture)
+        estimates = self.net(spectrum)
+        if not self.config.residual:
+            return estimates
+        shares = estimates.new_tensor([self.config.residual.get(stem, 0.0) for stem in self.stems])
+        unclaimed = spectrum[:, None] - estimates.sum(1, keepdim=True)
+        return estimates + shares.view(1, -1, 1, 1, 1, 1) * unclaimed
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Separate one chunk, all of it seen at once.
@@ -155,6 +171,40 @@ class Separate(nn.Module):
         scores, _ = metrics.sdr_v4(truth.numpy(), estimate.numpy(), self.config.sample_rate, drop="references", present=present)
         group = "two_stems." if batch["two_stems"] else ""
         return {f"{group}{name}.sdr": float(score) for name, score, there in zip(names, scores, present, strict=True) if there}
+
+    @torch.no_grad()
+    def preview(self, batch: dict) -> list[Artifact]:
+        """Show the middle four seconds of a validation song: the estimated stems to listen to, mono, and beside the true ones
+        as spectrograms, where matplotlib is installed.
+
+        `batch` is a song as for `score`.
+        """
+        rate, length = self.config.sample_rate, batch["stems"].shape[-1]
+        start = max(0, length // 2 - 2 * rate)
+        truth = torch.from_numpy(batch["stems"][..., start : start + 4 * rate].copy())
+        estimate = self.separate_long(truth.sum(0))
+        mono = estimate.mean(1).numpy()
+        mono = mono / max(1.0, float(np.abs(mono).max(initial=0)))
+        sounds = [Artifact(f"preview-{name}", "wav", Clip(stem[None], rate)) for name, stem in zip(self.stems, mono, strict=True)]
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return sounds
+        figure = Figure(figsize=(9, 1.6 * len(self.stems)), layout="constrained")
+        panels = figure.subplots(len(self.stems), 2, sharex=True, sharey=True, squeeze=False)
+        for row, name in enumerate(self.stems):
+            for panel, stem, what in zip(panels[row], (truth[row], estimate[row]), ("true", "estimated"), strict=True):
+                power = self.stft(stem[None].to(self.stft.window.device)).square().sum((0, 1, 2)).cpu().numpy()
+                hertz = (0, rate / 2000)
+                panel.imshow(10 * np.log10(power + 1e-6), origin="lower", aspect="auto", vmin=-30, vmax=40,
+                             extent=(0, stem.shape[-1] / rate, *hertz))  # fmt: skip
+                panel.set_title(f"{what} {name}", fontsize=8)
+                panel.set_ylim(0, min(8.0, hertz[1]))
+        figure.supxlabel("s", fontsize=8)
+        figure.supylabel("kHz", fontsize=8)
+        picture = BytesIO()
+        figure.savefig(picture, dpi=80, format="png")
+        return [Artifact("preview-spectrograms", "png", picture.getvalue()), *sounds]
 
     @torch.no_grad()
     def separate_long(self, mixture: Tensor, overlap: float = 0.25) -> Tensor:
