@@ -278,3 +278,11 @@ def test_memory_does_not_grow_with_the_song(monkeypatch):
     short = peak(0.5)
     assert peak(3.0) < 1.05 * short
     assert peak(3.0, start=160 * 24000, stop=165 * 24000) < 1.05 * short
+
+
+def test_bfloat16_is_near_float32(drawn):
+    x = song(1.0)
+    exact = Separator(drawn, threads=1).separate(x, 44100)["bass"]
+    rough = Separator(drawn, threads=1, precision="bfloat16").separate(x, 44100)["bass"]
+    assert rough.dtype == np.float32 and not np.array_equal(rough, exact)
+    assert snr(exact, rough) > 25

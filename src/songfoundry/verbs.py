@@ -36,6 +36,7 @@ class SeparationResult:
     peaks : largest absolute value of each output, full scale 1, before anything was done about clipping.
     gain : what all outputs were multiplied by. over_db : how far outputs went over full scale.
     exact_sum_cost_db : power of what the exact sum added, relative to the stems.
+    device, threads : where the net ran, and on how many CPU threads.
     notes : sentences for the user: clipping and what was done, a changed rate, damage of the file.
     skipped : all outputs were there already.
     """
@@ -55,6 +56,8 @@ class SeparationResult:
     over_db: dict[str, float] = field(default_factory=dict)
     exact_sum_cost_db: float | None = None
     notes: list[str] = field(default_factory=list)
+    device: str = ""
+    threads: int = 0
     skipped: bool = False
 
     @property
@@ -187,7 +190,7 @@ def _work(
     stop = None if duration is None else first + max(1, round(duration * song.rate))
     out_rate = io.nearest_rate(form.format, song.rate) if paths else song.rate
     result = SeparationResult(song.name, separator.name, paths, rate=out_rate, channels=song.channels, clip_mode=form.clip_mode)
-    result.start = first / song.rate
+    result.start, result.device, result.threads = first / song.rate, str(separator.device), separator.threads
     if out_rate != song.rate:
         if form.exact_sum:
             raise ConfigError(f"expected a rate that {form.format} has with --exact-sum, found {song.rate} Hz: choose wav")

@@ -56,7 +56,7 @@ def test_a_song_becomes_four_files(folder, weights):
     code, out, err = run("söng 🎵.wav", weights=weights)
     assert code == 0
     assert out.splitlines() == [f"separated/söng 🎵/{stem}.wav" for stem in known_models.STEMS]
-    assert re.search(r"söng 🎵.wav: 1.2 s in .* times real time\) with shares", err)
+    assert re.search(r"söng 🎵.wav: 1.2 s in .* times real time\) with shares on cpu, \d+ thread", err)
     assert files(folder / "separated") == [f"söng 🎵/{stem}.wav" for stem in sorted(known_models.STEMS)]
 
 

@@ -93,7 +93,8 @@ def _report(outcomes, as_json: bool, aside: bool) -> None:
         cost = result.exact_sum_cost_db
         added = "" if cost is None else f"; the stems add up exactly, at a cost of {cost:.1f} dB"
         pace = f"{result.seconds:.1f} s in {result.elapsed:.1f} s ({result.realtime_factor:.1f} times real time)"
-        typer.echo(f"{result.source}: {pace} with {result.model}{added}", err=True)
+        place = f"{result.device}, {result.threads} thread{'s' if result.threads > 1 else ''}"
+        typer.echo(f"{result.source}: {pace} with {result.model} on {place}{added}", err=True)
         for note in result.notes:
             typer.echo(f"  {note}", err=True)
 
