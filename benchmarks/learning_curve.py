@@ -1,6 +1,6 @@
 """Print a run's learning curve: validation scores over steps and hours of audio seen, and draw it.
 
-    python benchmarks/learning_curve.py runs/separate-bsrnn-small --markdown docs/results.md --picture docs/learning-curve.png
+python benchmarks/learning_curve.py runs/separate-bsrnn-small --markdown docs/results.md --picture docs/learning-curve.png
 """
 
 import argparse
@@ -28,10 +28,11 @@ def main() -> None:
     rows = [json.loads(line) for line in (options.run / "log.jsonl").read_text().splitlines()]
     pace = next((row["seconds_a_step"] for row in reversed(rows) if "seconds_a_step" in row), 0)
     scored = [row for row in rows if "score" in row]
-    lines = ["| step | hours of audio seen | hours of training | vocals | drums | bass | other | mean |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| step | hours of audio seen | hours of training | vocals | drums | bass | other | mean |", "|---" * 8 + "|"]
     for row in scored[:: options.every] + ([] if (len(scored) - 1) % options.every == 0 else scored[-1:]):
         cells = " | ".join(f"{row['score'][f'{stem}.sdr']:.2f}" for stem in STEMS)
-        lines.append(f"| {row['step']} | {row['step'] * seconds / 3600:.1f} | {row['step'] * pace / 3600:.2f} | {cells} | {row['score']['mean']:.2f} |")
+        seen, trained = row["step"] * seconds / 3600, row["step"] * pace / 3600
+        lines.append(f"| {row['step']} | {seen:.1f} | {trained:.2f} | {cells} | {row['score']['mean']:.2f} |")
     table = "\n".join(lines)
     sys.stdout.write(table + "\n")
     if options.picture:

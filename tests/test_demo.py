@@ -1,15 +1,14 @@
 """The demo: a song from nothing, its stems, and scores beside the rows that take no skill."""
 
+import known_models
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import known_models
 from songfoundry import demo
 from songfoundry.audio import io
 from songfoundry.cli import app
 from songfoundry.errors import OutputError
-from songfoundry.metrics.separation import SDR_V4
 
 
 @pytest.fixture

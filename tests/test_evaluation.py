@@ -2,10 +2,10 @@
 
 import json
 
+import known_models
 import numpy as np
 import pytest
 
-import known_models
 from songfoundry import evaluation
 from songfoundry.audio import io
 from songfoundry.errors import DatasetError

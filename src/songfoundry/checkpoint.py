@@ -139,7 +139,7 @@ def load(path: str | os.PathLike):
         system.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in read_tensors(path).items()}, strict=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"expected the tensors of a {about.system} system in {path}, found others ({reason}): train it anew") from None
+        raise CheckpointError(f"expected the tensors of a {about.system} system in {path}, found others ({reason}): train anew") from None
     system.checkpoint = about
     return system.eval()
 
@@ -153,7 +153,8 @@ def resolve(name: str, folders: tuple[Path, ...] = ()) -> Path:
     """
     if name.endswith(".safetensors") or os.sep in name:
         if not Path(name).is_file():
-            raise ConfigError(f"expected a checkpoint at {name}, found no such file: check the path, or use a name ({', '.join(shipped())})")
+            names = ", ".join(shipped())
+            raise ConfigError(f"expected a checkpoint at {name}, found no such file: check the path, or use a name ({names})")
         return Path(name)
     known = shipped(folders)
     if name not in known:

@@ -94,8 +94,8 @@ def songs_of(dataset: str | os.PathLike, split: str | None = None) -> list[tuple
     found = [(song, part) for part in sets for song in find_songs(part.path, part.include)]
     wanted = [(song, part) for song, part in found if (split or part.split) in (None, song.split)]
     if not wanted:
-        splits = sorted({song.split for song, _ in found})
-        raise DatasetError(f"expected songs of split {split!r} in {dataset}, found only {', '.join(splits) or 'none'}: name another --split")
+        splits = ", ".join(sorted({song.split for song, _ in found})) or "none"
+        raise DatasetError(f"expected songs of split {split!r} in {dataset}, found only {splits}: name another --split")
     return wanted
 
 

@@ -64,7 +64,7 @@ class Separate(nn.Module):
                 stems=len(config.stems), channels=config.channels, sample_rate=config.sample_rate, n_fft=config.n_fft, **options
             )
         except TypeError as error:
-            raise ConfigError(f"expected options that {config.net} knows in net_options, found another ({error}): see its docstring") from None
+            raise ConfigError(f"expected options that {config.net} knows in net_options, found others ({error}): see its class") from None
 
     @property
     def stems(self) -> list[str]:
