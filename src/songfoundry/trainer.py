@@ -3,25 +3,33 @@
 ``for step: for phase, opt: loss -> backward -> clip -> step; EMA; log row; every k: score, preview, save``
 
 A resumed training takes the same steps as one that was never killed, bit for bit on one device: examples are pure
-functions of their number, and `last.safetensors` holds weights, averages and optimiser states.
+functions of their number, random numbers inside a net of the step, and `last.safetensors` holds weights, averages and
+optimiser states. With several devices all take the same steps; the first one alone scores and writes while the others wait.
 """
 
 import math
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from songfoundry import __version__, checkpoint
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.config import Config
-from songfoundry.errors import CheckpointError, MissingExtraError, TrainingError
-from songfoundry.runs import Run
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, SongfoundryError, TrainingError
+from songfoundry.registry import nearest
+from songfoundry.runs import Run, commit
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(Config):
@@ -30,44 +38,34 @@ class TrainConfig(Config):
     `batch` examples a step (a device), `accumulate` batches an update, `rate` the peak learning rate, reached after
     `warmup` steps and then lowered along a half cosine to `final_rate` times the peak at the last step; `clip` the
     largest norm of the gradients; `ema` the decay of the averaged weights that are scored and shipped; every
-    `save_every` steps the state is saved, every `score_every` steps the validation songs are scored.
+    `save_every` steps the state is saved, every `score_every` steps the validation songs (the first `score_songs`) are
+    scored, and the weights with the highest score `best` are kept. `precision` "auto" is bf16 where the device has it.
+    `threads` are those of the first process for the net, `workers` processes draw examples; `devices` a machine and `nodes`
+    (machines) are torchrun's own where it started the training.
     """
 
-    steps: int = 100_000
-    batch: int = 4
-    accumulate: int = 1
+    steps: PositiveInt = 100_000
+    batch: PositiveInt = 4
+    accumulate: PositiveInt = 1
     optimizer: Literal["adam", "adamw"] = "adamw"
-    rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 1e-2
-    warmup: int = 200
-    final_rate: float = 0.02
-    clip: float = 5.0
-    ema: float = 0.999
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    log_every: int = 10
-    save_every: int = 200
-    score_every: int = 500
-    score_songs: int | None = None
-    threads: int = 1
-    workers: int = 1
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
+    rate: PositiveFloat = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 1e-2
+    warmup: NonNegativeInt = 200
+    final_rate: Annotated[float, Field(ge=0, le=1)] = 0.02
+    clip: PositiveFloat = 5.0
+    ema: Share = 0.999
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    log_every: PositiveInt = 10
+    save_every: PositiveInt = 200
+    score_every: PositiveInt = 500
+    score_songs: PositiveInt | None = None
+    threads: PositiveInt = 1
+    workers: NonNegativeInt = 1
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    devices: PositiveInt = 1
+    nodes: PositiveInt = 1
     best: str = "mean"
-
-
-class _Numbered(Dataset):
-    """Map a DataLoader's position to the number of a draw."""
-
-    def __init__(self, draws, first: int, count: int):
-        self.draws, self.first, self.count = draws, first, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, position: int) -> dict[str, Tensor]:
-        return self.draws[self.first + position]
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -78,23 +76,63 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.rate * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def launch(config: TrainConfig):
+    """Start Fabric: choose device and precision, and start the other processes of a training on several devices.
+
+    Raises
+    ------
+    MissingExtraError : lightning-fabric is not installed.
+    ConfigError : this machine has no such device, or not so many.
+    """
+    try:
+        from lightning_fabric import Fabric
+    except ImportError:
+        raise MissingExtraError(
+            "expected the package lightning-fabric for training, found none: pip install 'songfoundry[train]'"
+        ) from None
+    devices, nodes = config.devices, config.nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator, devices=devices, num_nodes=nodes, precision=_precision(config),
+            strategy="ddp" if devices * nodes > 1 else "auto",
+        )  # fmt: skip
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"expected {devices} device(s) of kind {config.accelerator!r}, found: {str(error).rstrip('.')}; "
+            "change train.accelerator or train.devices"
+        ) from None
+    torch.set_num_threads(config.threads)
+    return fabric
+
+
+def _precision(config: TrainConfig) -> str:
+    """Choose bf16 for "auto" where the device multiplies in it, else float32."""
+    if config.precision != "auto":
+        return config.precision
+    if config.accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if config.accelerator == "mps" or (config.accelerator != "cpu" and torch.backends.mps.is_available()):
+        return "32-true"
+    processor = torch.cpu.get_capabilities()
+    return "bf16-mixed" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "32-true"
+
+
 class Trainer:
     """Own the optimisers, the averaged weights and the step counter of one training.
 
     Parameters
     ----------
-    system : has `phases()`, `forward(phase, batch)` and `score(batch)`.
-    draws : has `__getitem__(number)` and `validation()`.
+    system : has `phases()`, `forward(phase, batch)`, `score(song)` and `preview(song)`.
+    draws : has `__getitem__(number)`, `validation()` and `describe()`.
+    fabric : what `launch` gave; by default it is called here.
     """
 
-    def __init__(self, system: nn.Module, draws, config: TrainConfig, run: Run):
-        try:
-            from lightning_fabric import Fabric
-        except ImportError:
-            raise MissingExtraError("expected the package lightning-fabric for training, found none: pip install 'songfoundry[train]'") from None
-        torch.set_num_threads(config.threads)
-        self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, num_nodes=config.nodes, precision=config.precision)
-        self.fabric.launch()
+    def __init__(self, system: nn.Module, draws, config: TrainConfig, run: Run, fabric=None):
+        self.fabric = fabric or launch(config)
         self.config, self.run, self.draws = config, run, draws
         self.system = system.to(self.fabric.device)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
@@ -106,22 +144,27 @@ class Trainer:
         self.optimizers = dict(zip(self.optimizers, optimizers, strict=True))
         self.average = {name: p.detach().clone() for name, p in self.system.named_parameters()}
         self.step = 0
+        # The number of the next example; kept beside the step, so that a resumed run may change its batch.
+        self.examples = 0
         self.best: float | None = None
+        self._waited = 0.0
 
     def state(self) -> dict[str, Tensor]:
         """Collect everything that the next step depends on, as flat tensors."""
         tensors = {f"weights/{name}": t for name, t in self.system.state_dict().items()}
         tensors |= {f"average/{name}": t for name, t in self.average.items()}
+        # Only 16-mixed has such a state: the scale of its losses.
+        tensors |= {f"precision/{key}": torch.tensor(value) for key, value in self.fabric.strategy.precision.state_dict().items()}
         for phase, optimizer in self.optimizers.items():
             for index, values in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{phase}/{index}/{key}": torch.as_tensor(value) for key, value in values.items()}
         return tensors
 
     def save(self) -> None:
-        """Write last.safetensors (the state) and model.safetensors (the averaged weights)."""
+        """Write last.safetensors (the state) and model.safetensors (the averaged weights), in the first process alone."""
         if not self.fabric.is_global_zero:
             return
-        card = {"step": self.step, "best": self.best}
+        card = {"step": self.step, "examples": self.examples, "best": self.best}
         config = self.system.config.model_dump()
         checkpoint.save(self.run.checkpoint("last"), self.state(), Checkpoint(config["name"], config, card, kind="training state"))
         checkpoint.save(self.run.checkpoint("model"), self.averaged(), Checkpoint(config["name"], config, self.card()))
@@ -132,8 +175,7 @@ class Trainer:
 
     def card(self, scores: dict[str, float] | None = None) -> dict[str, Any]:
         """Say what this model is: data, steps, hours of audio seen, scores, versions, date."""
-        examples = self.step * self.config.batch * self.config.accumulate * self.fabric.world_size
-        seconds = getattr(self.draws.config, "chunk_seconds", 0) * examples
+        seconds = getattr(self.draws.config, "chunk_seconds", 0) * self.examples
         return {
             "recipe": self.run.recipe.name,
             "about": self.run.recipe.about,
@@ -141,29 +183,48 @@ class Trainer:
             "steps": self.step,
             "hours_seen": round(seconds / 3600, 2),
             "scores": {"validation": scores} if scores else {},
-            "versions": {"songfoundry": __version__, "torch": torch.__version__},
+            "versions": {"songfoundry": __version__, "torch": torch.__version__, "commit": commit()},
             "date": date.today().isoformat(),
         }
 
     def resume(self) -> bool:
-        """Take up the state of the run folder, if there is one; tell whether there was."""
+        """Take up the state of the run folder, if there is one; tell whether there was.
+
+        Raises
+        ------
+        CheckpointError : the state is damaged, or that of another net.
+        """
         path = self.run.checkpoint("last")
         if not path.exists():
+            self.run.cut(last_step=0)
             return False
         about, tensors = checkpoint.read_header(path), checkpoint.read_tensors(path)
         if about.kind != "training state":
             raise CheckpointError(f"expected a training state in {path}, found a {about.kind}: remove it, or choose another run folder")
-        self.step, self.best = about.card["step"], about.card["best"]
-        part = lambda prefix: {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}  # noqa: E731
-        self.system.load_state_dict(part("weights/"))
-        self.average = {name: t.to(self.fabric.device) for name, t in part("average/").items()}
-        for phase, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in part(f"optimizer/{phase}/").items():
-                index, key = name.split("/")
-                state.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        self.run.rows(last_step=self.step)
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        try:
+            self.step, self.best = about.card["step"], about.card["best"]
+            self.examples = about.card.get("examples", self.step * self._a_step())
+            self.system.load_state_dict(part("weights/"))
+            averages = part("average/")
+            self.average = {name: averages[name].to(self.fabric.device) for name in self.average}
+            for phase, optimizer in self.optimizers.items():
+                state: dict[int, dict[str, Tensor]] = {}
+                for name, tensor in part(f"optimizer/{phase}/").items():
+                    index, key = name.split("/")
+                    state.setdefault(int(index), {})[key] = tensor
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise CheckpointError(
+                f"expected the state of the recipe's own net in {path}, found another ({reason}): choose another run folder"
+            ) from None
+        if scale := part("precision/"):
+            self.fabric.strategy.precision.load_state_dict({key: value.item() for key, value in scale.items()})
+        self.run.cut(last_step=self.step)
         return True
 
     def start_from(self, tensors: dict[str, Tensor]) -> None:
@@ -176,119 +237,221 @@ class Trainer:
         try:
             self.system.load_state_dict(tensors)
         except RuntimeError as error:
-            raise CheckpointError(f"expected weights of the recipe's own net to start from, found others ({str(error).splitlines()[-1].strip()})") from None
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"expected weights of the recipe's own net to start from, found others ({reason}): choose another checkpoint"
+            ) from None
         self.average = {name: p.detach().clone() for name, p in self.system.named_parameters()}
 
-    def _batches(self) -> Iterator[dict[str, Tensor]]:
-        """Load batches from the first one that has not been seen; each device takes its share of the numbers."""
-        config, world = self.config, self.fabric.world_size
-        a_step = config.batch * config.accumulate * world
-        numbers = _Numbered(self.draws, self.step * a_step, (config.steps - self.step) * a_step)
-        order = [
-            [step * a_step + part * config.batch * world + self.fabric.global_rank * config.batch + i for i in range(config.batch)]
-            for step in range(config.steps - self.step)
-            for part in range(config.accumulate)
-        ]
-        loader = DataLoader(
-            numbers, batch_sampler=order, num_workers=config.workers, prefetch_factor=4 if config.workers else None,
-            worker_init_fn=_one_thread, pin_memory=self.fabric.device.type == "cuda",
-        )  # fmt: skip
-        for batch in loader:
-            yield {name: value.to(self.fabric.device, non_blocking=True) for name, value in batch.items()}
+    def _a_step(self) -> int:
+        """Count the examples of a step, over all devices."""
+        return self.config.batch * self.config.accumulate * self.fabric.world_size
 
-    def _update(self, batches: Iterator) -> dict[str, float]:
-        """Take one step of every phase; return the losses.
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """Load batches from the first one that has not been seen; each device takes its share of the numbers.
 
         Raises
         ------
-        TrainingError : a loss is not finite; the last saved state is untouched.
+        TrainingError : a loader's process died.
         """
-        config, losses = self.config, {}
+        config, world, rank = self.config, self.fabric.world_size, self.fabric.global_rank
+        first, count = self.examples, (config.steps - self.step) * config.accumulate
+        numbers = (range(start, start + config.batch)
+                   for start in (first + (part * world + rank) * config.batch for part in range(count)))  # fmt: skip
+        loader = DataLoader(
+            self.draws, batch_sampler=numbers, num_workers=config.workers, prefetch_factor=4 if config.workers else None,
+            worker_init_fn=_begin_worker, pin_memory=self.fabric.device.type == "cuda",
+        )  # fmt: skip
+        try:
+            for batch in loader:
+                yield {name: value.to(self.fabric.device, non_blocking=True) for name, value in batch.items()}
+        except SongfoundryError as error:
+            # From a worker it comes with that worker's traceback in front.
+            raise type(error)(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"expected the processes that draw examples to live, found one killed ({str(error).splitlines()[0].rstrip('. ')}): "
+                "free memory or room in /dev/shm, or draw in the first process by --set train.workers=0"
+            ) from None
+
+    def _update(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
+        """Take one step of every phase; return the losses, the mean over all devices.
+
+        Raises
+        ------
+        TrainingError : a loss or a gradient is not finite; the weights and the last saved state are untouched.
+        """
+        config, losses, started = self.config, {}, time.perf_counter()
         parts = [next(batches) for _ in range(config.accumulate)]
+        self._waited += time.perf_counter() - started
+        # A net that draws random numbers draws those of the step, so that no generator's state need be kept.
+        torch.manual_seed((self.run.recipe.seed * 1_000_003 + self.step) * 1009 + self.fabric.global_rank)
         for phase, optimizer in self.optimizers.items():
+            # At the beginning of a phase, for the others' losses leave gradients on these parameters too.
+            optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, self.step)
+            sums: dict[str, Tensor] = {}
             for index, batch in enumerate(parts):
                 with self.fabric.no_backward_sync(self.module, enabled=index + 1 < len(parts)):
                     named = self.module(phase, batch)
-                    total = sum(named.values()) / len(parts)
-                    self.fabric.backward(total)
+                    self.fabric.backward(sum(named.values()) / len(parts))
                 for name, value in named.items():
-                    losses[name] = losses.get(name, 0.0) + float(value.detach()) / len(parts)
-            broken = [name for name, value in losses.items() if not math.isfinite(value)]
+                    sums[name] = sums.get(name, 0) + value.detach().float() / len(parts)
+            values = self.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="mean").tolist()
+            losses |= dict(zip(sums, values, strict=True))
+            norm = self.fabric.clip_gradients(self.module, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            # In 16-mixed an overflow of gradients is usual: its scaler leaves the step out and lowers the scale.
+            broken = {name: value for name, value in losses.items() if not math.isfinite(value)}
+            if not broken and config.precision != "16-mixed" and not math.isfinite(norm):
+                broken = {"the gradients' norm": float(norm)}
             if broken:
+                name, value = next(iter(broken.items()))
                 raise TrainingError(
-                    f"expected finite losses, found {broken[0]} = {losses[broken[0]]} at step {self.step}: lower train.rate or train.clip, "
-                    "or use precision 32-true; the last saved state is untouched"
+                    f"expected finite losses and gradients, found {name} = {value} at step {self.step}: lower train.rate or "
+                    "train.clip, or use train.precision=32-true; the last saved state is untouched"
                 )
-            self.fabric.clip_gradients(self.module, optimizer, max_norm=config.clip, error_if_nonfinite=False)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
         # Averages follow faster at first: min(decay, (1 + t) / (10 + t)), as in Tan & Le 2019's reference code.
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
         parameters = dict(self.system.named_parameters())
         torch._foreach_lerp_(list(self.average.values()), [parameters[n].detach() for n in self.average], 1 - decay)
         self.step += 1
+        self.examples += self._a_step()
         return losses
 
-    def score(self) -> dict[str, float]:
-        """Score the averaged weights on the validation songs: per metric the mean over songs; "mean" is that of the four stems."""
-        kept = {name: t.clone() for name, t in self.system.state_dict().items()}
+    def measure(self, steps: int = 3) -> dict[str, float]:
+        """Take a step to warm up and some more, and say what each takes; needs `config.steps` of one more than `steps`.
+
+        Returns
+        -------
+        figures : "seconds_a_step"; "waiting", the share of it that was spent waiting for examples.
+        """
+        self.system.train()
+        with closing(self._batches()) as batches:
+            self._update(batches)
+            started, self._waited = time.perf_counter(), 0.0
+            for _ in range(steps):
+                self._update(batches)
+            seconds = time.perf_counter() - started
+        return {"seconds_a_step": seconds / steps, "waiting": self._waited / seconds}
+
+    @contextmanager
+    def _averages(self) -> Iterator[None]:
+        """Put the averaged weights into the system, for evaluation, and the trained ones back after it."""
+        kept = {name: t.detach().clone() for name, t in self.system.state_dict().items()}
         self.system.load_state_dict(self.averaged())
         self.system.eval()
+        try:
+            yield
+        finally:
+            self.system.load_state_dict(kept)
+            self.system.train()
+
+    def score(self, songs: int | None = None) -> dict[str, float]:
+        """Score the averaged weights on the validation songs, the first `songs` of them.
+
+        Returns
+        -------
+        scores : per metric the mean over songs; "mean" is the mean of those that are not of two-stem songs.
+        """
         rows: dict[str, list[float]] = {}
-        for number, song in enumerate(self.draws.validation()):
-            if number == self.config.score_songs:
-                break
-            for name, value in self.system.score(song).items():
-                rows.setdefault(name, []).append(value)
-        self.system.load_state_dict(kept)
-        self.system.train()
+        with self._averages():
+            for number, song in enumerate(self.draws.validation()):
+                if number == songs:
+                    break
+                for name, value in self.system.score(song).items():
+                    rows.setdefault(name, []).append(value)
         scores = {name: statistics.fmean(values) for name, values in sorted(rows.items())}
         whole = [value for name, value in scores.items() if not name.startswith("two_stems.")]
         return scores | ({"mean": statistics.fmean(whole)} if whole else {})
 
-    def fit(self, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, float]:
-        """Train to the last step, resuming where the run folder stands; return the last scores.
+    def fit(
+        self, progress: Callable[[dict[str, Any]], None] | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, float]:
+        """Train to the last step from where the trainer stands; return the last scores.
 
-        `progress` is called with {"step", "steps", "loss", "seconds_a_step"} after each logged step.
+        Parameters
+        ----------
+        progress : called in the first process after each logged step with {"step", "steps", "loss", "seconds_a_step",
+            "waiting", "seconds_left"}; a step's seconds are means since the last row, without scoring and saving;
+            `waiting` is the share of them spent waiting for examples; what is left counts scoring and saving in.
+        stop : asked after each step; where it says True, the state is saved and the training ends.
+
+        Raises
+        ------
+        Cancelled : `stop` said so.
+        TrainingError : a loss is not finite, or a loader's process died.
+        OutputError : the run folder cannot be written.
         """
         config, scores = self.config, {}
         self.system.train()
-        batches, started, first = self._batches(), time.perf_counter(), self.step
+        begun, first, last_row = time.perf_counter(), self.step, self.step
         sums: dict[str, float] = {}
-        while self.step < config.steps:
-            for name, value in self._update(batches).items():
-                sums[name] = sums.get(name, 0.0) + value
-            if self.step % config.log_every == 0 and self.fabric.is_global_zero:
-                pace = (time.perf_counter() - started) / (self.step - first)
-                losses = {name: round(value / config.log_every, 6) for name, value in sums.items()}
-                rate = learning_rate(config, self.step)
-                self.run.log({"step": self.step, "loss": losses, "rate": rate, "seconds_a_step": round(pace, 3)})
-                if progress:
-                    progress({"step": self.step, "steps": config.steps, "loss": losses, "seconds_a_step": pace})
-            if self.step % config.log_every == 0:
-                sums = {}
-            last = self.step == config.steps
-            if (self.step % config.score_every == 0 or last) and self.fabric.is_global_zero:
-                scores = self.score()
-                self._keep(scores)
-            if self.step % config.save_every == 0 or last:
-                self.save()
+        busy = self._waited = 0.0
+        with closing(self._batches()) as batches:
+            while self.step < config.steps:
+                started = time.perf_counter()
+                for name, value in self._update(batches).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                busy += time.perf_counter() - started
+                finished, stopped = self.step == config.steps, self._agreed(stop())
+                if self.step % config.log_every == 0 or finished:
+                    count = self.step - last_row
+                    row = {
+                        "step": self.step,
+                        "loss": {name: round(value / count, 6) for name, value in sums.items()},
+                        "seconds_a_step": round(busy / count, 3),
+                        "waiting": round(self._waited / busy, 3),
+                    }
+                    left = (time.perf_counter() - begun) / (self.step - first) * (config.steps - self.step)
+                    if self.fabric.is_global_zero:
+                        self.run.log({**row, "rate": learning_rate(config, self.step - 1)})
+                        if progress:
+                            progress({**row, "steps": config.steps, "seconds_left": round(left)})
+                    sums, last_row = {}, self.step
+                    busy = self._waited = 0.0
+                scoring = self.step % config.score_every == 0 or finished
+                saving = self.step % config.save_every == 0 or finished or stopped
+                if scoring and self.fabric.is_global_zero:
+                    scores = self.score(config.score_songs)
+                    self._keep(scores)
+                if saving:
+                    self.save()
+                if scoring or saving:
+                    self.fabric.barrier()
+                if stopped and not finished:
+                    raise Cancelled(f"The training was stopped and saved at step {self.step}; the same command goes on from there.")
         return scores
 
+    def _agreed(self, stop: bool) -> bool:
+        """Tell whether any of the processes was asked to stop: all must end after the same step."""
+        if self.fabric.world_size == 1:
+            return stop
+        return bool(self.fabric.all_reduce(torch.tensor(float(stop)), reduce_op="sum") > 0)
+
     def _keep(self, scores: dict[str, float]) -> None:
-        """Log scores, and keep the averaged weights where they are the best so far."""
-        self.run.log({"step": self.step, "score": {name: round(value, 4) for name, value in scores.items()}})
-        figure = scores.get(self.config.best)
-        if figure is not None and (self.best is None or figure > self.best):
-            self.best = figure
-            config = self.system.config.model_dump()
-            checkpoint.save(self.run.checkpoint("best"), self.averaged(), Checkpoint(config["name"], config, self.card(scores)))
-        self.run.scores({"step": self.step, "scores": scores, "best": self.best})
+        """Log scores and previews, and keep the averaged weights where they are the best so far."""
+        if scores:
+            if self.config.best not in scores:
+                raise ConfigError(f"expected the name of a score in train.best, found {self.config.best!r}: "
+                                  f"{nearest(self.config.best, list(scores))}")  # fmt: skip
+            self.run.log({"step": self.step, "score": {name: round(value, 4) for name, value in scores.items()}})
+            if self.best is None or scores[self.config.best] > self.best:
+                self.best = scores[self.config.best]
+                config = self.system.config.model_dump()
+                about = Checkpoint(config["name"], config, self.card(scores))
+                checkpoint.save(self.run.checkpoint("best"), self.averaged(), about)
+            self.run.scores({"step": self.step, "scores": scores, "best": self.best})
+            with self._averages():
+                self.run.artifacts(self.system.preview(next(iter(self.draws.validation()))))
         self.run.plot()
 
 
-def _one_thread(_worker: int) -> None:
-    """Keep a loader's worker to one thread: it must not take the trainer's cores."""
+def _begin_worker(_number: int) -> None:
+    """Keep a loader's process to one thread, and leave Ctrl-C to the trainer, who ends it in good order."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

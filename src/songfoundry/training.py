@@ -1,7 +1,6 @@
 """Train what a recipe describes: build system and draws by name, open the run folder, run the one loop."""
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from typing import Any
 
 from songfoundry import config, registry
 from songfoundry.config import Recipe
-from songfoundry.errors import ConfigError
 
 # A training allocates and frees the same large arrays each step; glibc gives such arrays back to the kernel and
 # asks for them anew, zeroed, page by page. Kept instead, a step took 0.55 to 0.6 times as long (benchmarks/allocator.py).
@@ -23,39 +21,70 @@ def keep_memory() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **KEEP_MEMORY})
 
 
-def build(recipe: Recipe, start_from: str | None = None):
+def first_process() -> bool:
+    """Tell whether this is the first of the processes of a training on several devices: the one that prints."""
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def build(recipe: Recipe, progress: Callable[[float], None] | None = None):
     """Build the system and the draws of a recipe; the weights are drawn by the recipe's seed.
+
+    Parameters
+    ----------
+    progress : called with the fraction of the songs that are decoded.
 
     Raises
     ------
     ConfigError : a name or a key of the recipe is not known.
+    DatasetError, AudioError : the songs are not what they should be.
     """
     import torch
 
-    for table in ("system", "data"):
-        if "name" not in getattr(recipe, table):
-            raise ConfigError(f"expected a name in the recipe's table [{table}], found none: write name = one of "
-                              f"{', '.join(registry.names({'system': 'systems'}.get(table, table)))}")  # fmt: skip
-    system_class = registry.get("systems", recipe.system["name"])
-    draws_class = registry.get("data", recipe.data["name"])
-    system_config = config.parse(system_class.Config, recipe.system, "[system]")
-    draws_config = config.parse(draws_class.Config, recipe.data, "[data]")
+    from songfoundry.runs import configured
+
+    system_config, draws_config = configured(recipe, "system"), configured(recipe, "data")
+    draws = registry.get("data", recipe.data["name"])(draws_config, recipe.seed, progress)
     torch.manual_seed(recipe.seed)
-    return system_class(system_config), draws_class(draws_config, recipe.seed)
+    return registry.get("systems", recipe.system["name"])(system_config), draws
 
 
-def open_trainer(recipe: Recipe, folder: str | os.PathLike, start_from: str | os.PathLike | None = None):
-    """Build a recipe's trainer in a run folder, resumed where the folder stands, else begun from other weights if named."""
+def open_trainer(
+    recipe: Recipe,
+    folder: str | os.PathLike,
+    start_from: str | os.PathLike | None = None,
+    decoding: Callable[[float], None] | None = None,
+):
+    """Build a recipe's trainer in a run folder, resumed where the folder stands, else begun from other weights if named.
+
+    Parameters
+    ----------
+    decoding : called with the fraction of the songs that are decoded.
+
+    Raises
+    ------
+    as `train`.
+    """
     from songfoundry import checkpoint
     from songfoundry.runs import Run
-    from songfoundry.trainer import TrainConfig, Trainer
+    from songfoundry.trainer import TrainConfig, Trainer, launch
 
     train_config = config.parse(TrainConfig, recipe.train, "[train]")
-    system, draws = build(recipe)
-    trainer = Trainer(system, draws, train_config, Run(folder, recipe))
-    if not trainer.resume() and start_from is not None:
-        trainer.start_from(checkpoint.load(start_from).state_dict())
+    fabric = launch(train_config)
+    # The folder is made last, so that none is left by a recipe that does not work.
+    system, draws = build(recipe, decoding)
+    other = checkpoint.load(start_from).state_dict() if start_from is not None else None
+    whole = recipe.model_copy(update={"train": train_config.model_dump()})
+    run = Run(folder, whole, writes=fabric.is_global_zero)
+    fabric.barrier()
+    trainer = Trainer(system, draws, train_config, run, fabric)
+    if not trainer.resume() and other is not None:
+        trainer.start_from(other)
     return trainer
+
+
+def run_folder(recipe: Recipe, folder: str | os.PathLike | None = None) -> Path:
+    """Name the run folder of a recipe: the one that is given, else runs/NAME."""
+    return Path(folder) if folder is not None else Path("runs") / recipe.name
 
 
 def train(
@@ -63,6 +92,7 @@ def train(
     folder: str | os.PathLike | None = None,
     start_from: str | os.PathLike | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Train a recipe to its last step, going on where the run folder stands.
 
@@ -70,7 +100,8 @@ def train(
     ----------
     folder : the run folder; by default runs/NAME of the recipe.
     start_from : a checkpoint whose weights a new run begins with.
-    progress : called with {"step", "steps", "loss", "seconds_a_step"}.
+    progress : called with {"decoded": fraction} while songs are decoded, then as `Trainer.fit` does.
+    stop : asked after each step; where it says True, the state is saved and the training ends.
 
     Returns
     -------
@@ -78,38 +109,71 @@ def train(
 
     Raises
     ------
-    ConfigError, DatasetError, TrainingError, CheckpointError, OutputError : each says what to do.
+    ConfigError, DatasetError, AudioError, TrainingError, CheckpointError, OutputError : each says what to do.
+    Cancelled : `stop` said so.
     """
-    trainer = open_trainer(recipe, folder or Path("runs") / recipe.name, start_from)
-    trainer.fit(progress)
+    decoding = (lambda fraction: progress({"decoded": fraction})) if progress else None
+    trainer = open_trainer(recipe, run_folder(recipe, folder), start_from, decoding)
+    trainer.fit(progress, stop)
     return trainer.run.checkpoint("model")
 
 
-def plan(recipe: Recipe, steps: int = 4) -> dict[str, float | int]:
-    """Take a few steps in a scratch folder and say what the whole training will cost.
+def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3) -> dict[str, float | int]:
+    """Take a few steps and score a song in a scratch folder, and say what the rest of the training will cost.
+
+    Parameters
+    ----------
+    folder : the run folder, whose steps are already taken; by default runs/NAME of the recipe.
+    steps : how many are timed, after one to warm up.
 
     Returns
     -------
-    plan : seconds_a_step, hours (to the last step), memory_gib (peak of this process), parameters, hours_of_audio.
+    plan : "parameters"; "steps" (to go); "seconds_a_step" and "waiting", the share of it spent waiting for examples;
+        "seconds_a_score"; "hours" to the last step, with its scores; "hours_of_audio" seen until then; "memory_gib", the
+        peak of the device where that is a GPU, else of the processes.
     """
+    import itertools
     import tempfile
 
-    short = recipe.model_copy(update={"train": {**recipe.train, "steps": steps, "save_every": steps + 1, "score_every": steps + 1}})
-    whole = recipe.train.get("steps", 0)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = open_trainer(short, folder)
-        batches = trainer._batches()
-        trainer._update(batches)
+    import torch
+
+    from songfoundry import checkpoint
+    from songfoundry.trainer import TrainConfig
+
+    whole = config.parse(TrainConfig, recipe.train, "[train]")
+    last = run_folder(recipe, folder) / "checkpoints" / "last.safetensors"
+    to_go = max(0, whole.steps - (checkpoint.read_header(last).card["step"] if last.exists() else 0))
+    short = recipe.model_copy(update={"train": {**recipe.train, "steps": steps + 1}})
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = open_trainer(short, scratch)
+        figures = trainer.measure(steps)
+        songs = sum(1 for _ in itertools.islice(trainer.draws.validation(), whole.score_songs))
         started = time.perf_counter()
-        for _ in range(steps - 1):
-            trainer._update(batches)
-        pace = (time.perf_counter() - started) / (steps - 1)
-        seen = trainer.config.batch * trainer.config.accumulate * getattr(trainer.draws.config, "chunk_seconds", 0)
-    unit = 1 << 10 if sys.platform == "linux" else 1
+        if songs:
+            trainer.score(1)
+        scoring = (time.perf_counter() - started) * songs
+    seconds = figures["seconds_a_step"] * to_go + scoring * -(-to_go // whole.score_every)
+    audio = trainer.examples // (steps + 1) * whole.steps * getattr(trainer.draws.config, "chunk_seconds", 0)
+    device = trainer.fabric.device
+    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_bytes(whole.workers)
     return {
-        "seconds_a_step": round(pace, 3),
-        "hours": round(pace * whole / 3600, 2),
-        "memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / (1 << 30), 2),
         "parameters": sum(p.numel() for p in trainer.system.parameters()),
-        "hours_of_audio": round(seen * whole / 3600, 2),
+        "steps": to_go,
+        "seconds_a_step": round(figures["seconds_a_step"], 3),
+        "waiting": round(figures["waiting"], 3),
+        "seconds_a_score": round(scoring, 1),
+        "hours": round(seconds / 3600, 2),
+        "hours_of_audio": round(audio / 3600, 2),
+        "memory_gib": round(memory / (1 << 30), 2),
     }
+
+
+def _peak_bytes(workers: int) -> int:
+    """Measure the most memory that this process and its loader's processes, which have ended, took; 0 where it is not told."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return unit * (own + workers * child)

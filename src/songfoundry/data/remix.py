@@ -5,19 +5,24 @@ networks through data augmentation and network blending", ICASSP); every random 
 seeded by (seed, n), so a resumed training sees the examples that it would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
 
 import numpy as np
 import soxr
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from songfoundry.config import Config
 from songfoundry.data.augment import mp3_round_trip, pitch_and_tempo, tilt
-from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, cached, find_songs, stereo
+from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, Song, cached, find_songs, stereo
 from songfoundry.errors import DatasetError
 
 NOMINAL_LEVEL = 0.1  # root mean square of a stem before its random gain: -20 dB full scale
+
+Chance = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SongFolder(Config):
@@ -25,7 +30,7 @@ class SongFolder(Config):
 
     path: str
     include: list[str] = ["*"]
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
 
 
 class RemixConfig(Config):
@@ -41,21 +46,21 @@ class RemixConfig(Config):
 
     name: str = "remix"
     folders: list[SongFolder]
-    sample_rate: int = 44100
-    chunk_seconds: float = 4.0
-    coherent: float = 0.25
-    two_stems: float = 0.15
-    silence: float = 0.1
-    gain_db: float = 4.0
-    keep_level: float = 0.5
-    speed: float = 0.12
-    shift_db: float = 3.0
-    pan: float = 0.3
-    noise: float = 0.05
-    pitch: float = 0.0
-    pitch_semitones: float = 2.0
-    tempo: float = 0.1
-    mp3: float = 0.0
+    sample_rate: PositiveInt = 44100
+    chunk_seconds: PositiveFloat = 4.0
+    coherent: Chance = 0.25
+    two_stems: Chance = 0.15
+    silence: Chance = 0.1
+    gain_db: NonNegativeFloat = 4.0
+    keep_level: Chance = 0.5
+    speed: Share = 0.12
+    shift_db: NonNegativeFloat = 3.0
+    pan: Share = 0.3
+    noise: Chance = 0.05
+    pitch: Chance = 0.0
+    pitch_semitones: NonNegativeFloat = 2.0
+    tempo: Share = 0.1
+    mp3: Chance = 0.0
 
 
 class Remix:
@@ -64,30 +69,39 @@ class Remix:
     `mixture`: float32 (2, samples), the sum of the stems, or that after an mp3 coder; `stems`: float32 (stems, 2, samples),
     both full scale about ±1 at `config.sample_rate` Hz. In an example with `two_stems` the first stem holds the vocals and the
     last the whole accompaniment; the others are zero. `band_limited` says that a source holds nothing above 8 kHz.
+
+    Songs of split "test" and "unused" are never opened; validation songs, and the validation seconds at the end of
+    training songs, are never drawn. `progress` is called with the fraction of the songs that are decoded.
+
+    Raises
+    ------
+    DatasetError : a folder holds no songs, or none of all folders is for training.
+    AudioError, OutputError : a stem cannot be decoded, or kept decoded.
     """
 
     Config = RemixConfig
 
-    def __init__(self, config: RemixConfig, seed: int = 0):
+    def __init__(self, config: RemixConfig, seed: int = 0, progress: Callable[[float], None] | None = None):
         self.config, self.seed = config, seed
         self.frames = round(config.chunk_seconds * config.sample_rate)
         self.songs: list[CachedSong] = []
         self.valid: list[CachedSong] = []
         weights = []
-        for folder in config.folders:
-            found = find_songs(folder.path, folder.include)
-            with ThreadPoolExecutor(2) as pool:
-                opened = list(pool.map(lambda s: cached(s, config.sample_rate), [s for s in found if s.split in ("train", "valid")]))
-            train = [s for s in opened if s.song.split == "train"]
-            self.valid += [s for s in opened if s.song.split == "valid" or s.song.valid_last_seconds]
+        found = [[s for s in find_songs(f.path, f.include) if s.split in ("train", "valid")] for f in config.folders]
+        opened = _open_all([song for songs in found for song in songs], config.sample_rate, progress)
+        for folder, songs in zip(config.folders, found, strict=True):
+            here = [next(opened) for _ in songs]
+            train = [s for s in here if s.song.split == "train"]
+            self.valid += [s for s in here if s.song.split == "valid" or s.song.valid_last_seconds]
             seconds = sum(self._usable(s) for s in train) or 1
             self.songs += train
             weights += [folder.weight * self._usable(s) / seconds for s in train]
-        if not self.songs:
-            raise DatasetError(f"expected songs for training in {[f.path for f in config.folders]}, found none: check paths and splits")
+        if not any(weights):
+            paths = ", ".join(folder.path for folder in config.folders) or "data.folders"
+            raise DatasetError(f"expected songs for training in {paths}, found none: check paths, splits and weights")
         self.weights = np.array(weights)
         four = np.array([not s.song.two_stems for s in self.songs])
-        self._chance = {stem: self._normalised([s.level.get(stem, 0) > 0 for s in self.songs]) for stem in (*STEMS, ACCOMPANIMENT)}
+        self._chance = {stem: self._normalised([s.level.get(stem, 0) > 0 for s in self.songs]) for stem in STEMS}
         self._chance["four"], self._chance["two"] = self._normalised(four), self._normalised(~four)
 
     def _normalised(self, usable) -> np.ndarray | None:
@@ -111,7 +125,7 @@ class Remix:
         return np.pad(song.read(stem, start, inside), ((0, 0), (0, frames - inside)))
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        """Draw example `number`."""
+        """Draw example `number`, always the same for one seed and one list of songs; see the class for what it holds."""
         config, rng = self.config, np.random.default_rng((self.seed, number))
         speed = 1 + config.speed * rng.uniform(-1, 1)
         shift = bool(config.pitch) and rng.random() < config.pitch
@@ -209,7 +223,22 @@ class Remix:
             "hours": round(seconds / 3600, 2),
             "folders": [folder.path for folder in self.config.folders],
             "licences": sorted({s.song.licence for s in self.songs}),
+            "validation": [s.song.name for s in self.valid],
         }
+
+
+def _open_all(songs: list[Song], rate: int, progress: Callable[[float], None] | None) -> Iterator[CachedSong]:
+    """Open songs in the cache, two at a time; an error or Ctrl-C does not wait for those that have not been begun."""
+    pool = ThreadPoolExecutor(2)
+    try:
+        opened = []
+        for song in pool.map(lambda song: cached(song, rate), songs):
+            opened.append(song)
+            if progress is not None:
+                progress(len(opened) / len(songs))
+        return iter(opened)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 DRAWS = Remix

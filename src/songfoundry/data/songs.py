@@ -6,14 +6,16 @@ Layouts, told apart by what is there:
 - MUSDB18: `train/*.stem.mp4`, `test/*.stem.mp4`, or such files right in the folder;
 - MUSDB18-HQ and plain folders: `[train/|test/|valid/]SONG/{vocals,drums,bass,other}.*`, with `mixture.*` where present.
 
-A stem may be mono or stereo, in any format and at any rate; missing stems are silent. Songs of two stems have
-`vocals` and `accompaniment`.
+A stem may be mono or stereo, in any format and at any rate; missing stems are silent, shorter ones are silent at their end.
+Songs of two stems have `vocals` and `accompaniment`. Links to folders are followed, hidden files and folders are not looked at.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,12 +24,13 @@ import numpy as np
 import soxr
 
 from songfoundry.audio import io
-from songfoundry.errors import AudioError, DatasetError
+from songfoundry.errors import AudioError, DatasetError, OutputError
 
 STEMS = ("vocals", "drums", "bass", "other")
 ACCOMPANIMENT = "accompaniment"
 STEM_MP4_STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
 AUDIO_SUFFIXES = {".wav", ".flac", ".aiff", ".aif", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm"}
+SPLITS = ("train", "valid", "test", "unused")
 INDEXES = ("splits.json", "index.json")
 
 
@@ -73,10 +76,11 @@ def find_songs(folder: str | os.PathLike, include: Iterable[str] = ("*",)) -> li
     Parameters
     ----------
     folder : a path; a relative one that does not exist here is looked for below SONGFOUNDRY_DATA.
+    include : shell patterns of song names, such as `musicdelta/*`.
 
     Raises
     ------
-    DatasetError : no such folder, or no songs in it.
+    DatasetError : no such folder, no songs in it, none that matches, or an index that names what is not there.
     """
     path, root = Path(folder).expanduser(), data_root()
     if not path.exists() and root is not None and not path.is_absolute():
@@ -90,7 +94,14 @@ def find_songs(folder: str | os.PathLike, include: Iterable[str] = ("*",)) -> li
             f"expected songs with stem files (vocals, drums, bass, other), .stem.mp4 files or an index in {path}, found none: "
             "point at the folder that holds the song folders"
         )
-    return [song for song in songs if any(fnmatch(song.name, pattern) for pattern in include)]
+    include = list(include)
+    found = [song for song in songs if any(fnmatch(song.name, pattern) for pattern in include)]
+    if not found:
+        raise DatasetError(
+            f"expected songs in {path} whose name matches {' or '.join(map(repr, include))}, found none among {len(songs)} "
+            f"such as {songs[0].name!r}: mend the pattern"
+        )
+    return found
 
 
 def _from_index(folder: Path) -> list[Song]:
@@ -99,48 +110,91 @@ def _from_index(folder: Path) -> list[Song]:
         return []
     try:
         entries = json.loads(index.read_text(encoding="utf-8"))["songs"]
-        return [_from_entry(folder, entry) for entry in entries]
+        return [_from_entry(folder, index, entry) for entry in entries]
+    except OSError as error:
+        raise DatasetError(f"expected an index of songs in {index}, found it unreadable ({error.strerror}): mend that") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"expected an index of songs and stems in {index}, found something else ({error!r}): mend or remove it") from None
+        raise DatasetError(
+            f"expected an index of songs and stems in {index}, found something else ({error!r}): mend or remove it"
+        ) from None
 
 
-def _from_entry(folder: Path, entry: dict) -> Song:
+def _from_entry(folder: Path, index: Path, entry: dict) -> Song:
     stems = {
         stem: tuple(Source(folder / f["file"], int(f.get("stream", 0)), float(f.get("gain_db", 0))) for f in files)
         for stem, files in entry["stems"].items()
     }
+    name, split, known = entry["song"], entry.get("split", "train"), (*STEMS, ACCOMPANIMENT)
+    strange = next((stem for stem, sources in stems.items() if stem not in known or not sources), None)
+    if strange is not None or not stems:
+        found = "no stem" if strange is None else f"{strange!r}" if strange not in known else f"no file for {strange!r}"
+        raise DatasetError(
+            f"expected files for some of {', '.join(known)} in the song {name!r} of {index}, found {found}: mend the index"
+        )
+    if split not in SPLITS:
+        raise DatasetError(
+            f"expected a split ({', '.join(SPLITS)}) for the song {name!r} of {index}, found {split!r}: mend the index"
+        )
     for sources in stems.values():
         for source in sources:
             if not source.path.is_file():
-                raise DatasetError(f"expected the stem file {source.path} that the index names, found none: restore it or mend the index")
+                raise DatasetError(
+                    f"expected the stem file {source.path} that {index.name} names, found none: restore it or mend the index"
+                )
     return Song(
-        entry["song"], stems, entry.get("split", "train"), entry.get("licence", "not stated"), None,
+        name, stems, split, entry.get("licence", "not stated"), None,
         float(entry.get("valid_last_seconds", 0)), ACCOMPANIMENT in stems,
     )  # fmt: skip
 
 
+def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Give each folder below (and this one) with its files, both sorted; hidden ones are left out, links followed, loops not."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = os.stat(place)
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        yield Path(place), [file for file in files if file.is_file()]
+
+
+def _split(folder: Path, place: Path) -> str:
+    """Tell a song's split from the names of the folders that it lies in, down from the one that was asked for."""
+    parts = (folder.resolve().name, *place.relative_to(folder).parts)
+    return next((part for part in reversed(parts) if part in ("train", "valid", "test")), "train")
+
+
 def _from_stem_mp4(folder: Path) -> list[Song]:
     songs = []
-    for file in sorted(folder.rglob("*.stem.mp4")):
-        split = file.parent.name if file.parent.name in ("train", "valid", "test") else "train"
-        stems = {stem: (Source(file, STEM_MP4_STREAMS[stem]),) for stem in STEMS}
-        name = str(file.relative_to(folder)).removesuffix(".stem.mp4")
-        songs.append(Song(name, stems, split, mixture=Source(file, 0)))
-    return songs
+    for place, files in _walk(folder):
+        for file in files:
+            if file.name.lower().endswith(".stem.mp4"):
+                stems = {stem: (Source(file, STEM_MP4_STREAMS[stem]),) for stem in STEMS}
+                name = file.relative_to(folder).as_posix()[: -len(".stem.mp4")]
+                songs.append(Song(name, stems, _split(folder, place), mixture=Source(file, 0)))
+    return sorted(songs, key=lambda song: song.name)
 
 
 def _from_folders(folder: Path) -> list[Song]:
     songs = []
-    for place in sorted({file.parent for file in folder.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES}):
-        files = {f.stem.lower(): f for f in sorted(place.iterdir()) if f.suffix.lower() in AUDIO_SUFFIXES}
-        stems = {stem: (Source(files[stem]),) for stem in (*STEMS, ACCOMPANIMENT) if stem in files}
+    for place, found in _walk(folder):
+        files = {f.stem.lower(): f for f in found if f.suffix.lower() in AUDIO_SUFFIXES}
+        stems = {stem: (Source(files[stem]),) for stem in STEMS if stem in files}
+        # Beside drums, bass or other an accompaniment is their sum.
+        two = ACCOMPANIMENT in files and not any(stem in stems for stem in STEMS[1:])
+        if two:
+            stems[ACCOMPANIMENT] = (Source(files[ACCOMPANIMENT]),)
         if not stems:
             continue
-        split = next((part for part in place.relative_to(folder).parts[:-1] if part in ("train", "valid", "test")), "train")
         mixture = Source(files["mixture"]) if "mixture" in files else None
-        two = ACCOMPANIMENT in stems and not any(stem in stems for stem in STEMS[1:])
-        songs.append(Song(str(place.relative_to(folder)), stems, split, mixture=mixture, two_stems=two))
-    return songs
+        above, name = place.parent, place.relative_to(folder).as_posix()
+        if place == folder:
+            above, name = place, folder.resolve().name
+        songs.append(Song(name, stems, _split(folder, above), mixture=mixture, two_stems=two))
+    return sorted(songs, key=lambda song: song.name)
 
 
 def read_source(source: Source, rate: int) -> np.ndarray:
@@ -188,6 +242,11 @@ class CachedSong:
     scale: dict[str, float]
     level: dict[str, float]
     band_limited: bool
+    place: Path
+
+    def __reduce__(self):
+        """Travel to another process by name: its memory maps are opened there, not copied."""
+        return _open, (self.song, self.rate, self.place)
 
     def read(self, stem: str, start: int, frames: int) -> np.ndarray:
         """Read float32 (channels, frames) of a stem; beyond its ends, zeros."""
@@ -207,27 +266,85 @@ def cache_root() -> Path:
 
 
 def cached(song: Song, rate: int, root: Path | None = None) -> CachedSong:
-    """Open a song in the cache, decoding it first where it is not there or its files have changed."""
+    """Open a song in the cache, decoding it first where it is not there, is cut short, or its files have changed.
+
+    Several processes may ask for one song at once: one decodes it, the others wait for it.
+
+    Raises
+    ------
+    AudioError : a stem cannot be decoded.
+    OutputError : the cache cannot be written.
+    """
+    root = root or cache_root()
     identity = [rate, *((n, str(s.path), s.stream, s.gain_db, s.path.stat().st_mtime_ns, s.path.stat().st_size)
                         for n, sources in sorted(song.stems.items()) for s in sources)]  # fmt: skip
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
-    place = (root or cache_root()) / key
-    about = place / "about.json"
-    if not about.is_file():
-        place.mkdir(parents=True, exist_ok=True)
+    place = root / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
+    opened = _open(song, rate, place)
+    if opened is not None:
+        return opened
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(place.with_suffix(".lock")):
+            opened = _open(song, rate, place)
+            if opened is None:
+                _decode(song, rate, place)
+                opened = _open(song, rate, place)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"expected to keep {song.name} decoded in {root}, found: {reason}; free space there or name another folder by "
+            "the variable SONGFOUNDRY_CACHE"
+        ) from None
+    return opened
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep other processes and threads out until the block is done; a kill opens the lock. Without `fcntl` nobody is kept out."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # A network disk without locks: two would decode one song, and the later result stays.
+        yield
+
+
+def _decode(song: Song, rate: int, place: Path) -> None:
+    """Decode a song into a folder aside, which is renamed when it is whole."""
+    aside = place.with_suffix(".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
         facts = {"name": song.name, "frames": 0, "scale": {}, "level": {}, "band_limited": song.band_limited}
         for name, samples in read_song(song, rate).items():
             peak = float(np.abs(samples).max(initial=0)) or 1.0
-            np.save(place / f"{name}.npy", np.ascontiguousarray(np.round(samples.T * (32767 / peak)).astype(np.int16)))
+            np.save(aside / f"{name}.npy", np.ascontiguousarray(np.round(samples.T * (32767 / peak)).astype(np.int16)))
             facts["scale"][name], facts["level"][name] = peak / 32767, _active_level(samples, rate)
             facts["frames"] = samples.shape[1]
-        # Written last: a folder without it is decoded again.
-        aside = about.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(facts))
-        os.replace(aside, about)
-    facts = json.loads(about.read_text())
-    maps = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in song.stems}
-    return CachedSong(song, rate, facts["frames"], maps, facts["scale"], facts["level"], facts["band_limited"])
+        (aside / "about.json").write_text(json.dumps(facts), encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(aside, place)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _open(song: Song, rate: int, place: Path) -> CachedSong | None:
+    """Map a decoded song; None where it is not there or not whole."""
+    try:
+        facts = json.loads((place / "about.json").read_text(encoding="utf-8"))
+        maps = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in song.stems}
+        if any(len(samples) != facts["frames"] for samples in maps.values()):
+            return None
+        return CachedSong(song, rate, facts["frames"], maps, facts["scale"], facts["level"], facts["band_limited"], place)
+    except (FileNotFoundError, ValueError, KeyError):
+        # A file that is cut short is a ValueError, of JSON's or of the memory map's.
+        return None
 
 
 def _active_level(samples: np.ndarray, rate: int) -> float:
