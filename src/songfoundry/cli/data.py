@@ -46,18 +46,46 @@ def list_songs(
 def bands(
     midi: Annotated[Path, typer.Argument(help="A zip or folder of General MIDI files with an index, or plain .mid files.")],
     out: Annotated[Path, typer.Option(help="Folder for the rendered songs.")],
-    soundfont: Annotated[Path | None, typer.Option(help="A SoundFont; by default one of the system's.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many songs; default: every file once.")] = None,
+    soundfont: Annotated[Path | None, typer.Option(help="A General MIDI SoundFont; default: one of the system's.")] = None,
     drum_kit: Annotated[Path | None, typer.Option(help="A folder of drum hits with an index, used for half of the songs.")] = None,
     groove: Annotated[Path | None, typer.Option(help="A zip or folder of drum performances.")] = None,
-    count: Annotated[int | None, typer.Option(help="How many songs; default: every file once.")] = None,
     seconds: Annotated[float, typer.Option(help="Longest excerpt of a piece.")] = 80.0,
     seed: Annotated[int, typer.Option(help="Seed of the excerpts, keys, tempi and instruments.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 1,
 ) -> None:
-    """Render MIDI files into songs with drums, bass and other stems, for training."""
-    from songfoundry.data.bands import render_bands
+    """Render MIDI files into songs with drums, bass and other stems, for training; songs that are there are kept."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    index = render_bands(midi, out, soundfont=soundfont, drum_kit=drum_kit, groove=groove, count=count, seconds=seconds, seed=seed)
-    typer.echo(f"The songs are in {out}, listed in {index}.")
+    from songfoundry.data.bands import midi_files, render_bands
+
+    soundfont = soundfont or _system_soundfont()
+    count = count if count is not None else len(midi_files(midi))
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("rendering", total=1.0)
+        index = render_bands(
+            midi, out, soundfont=soundfont, drum_kit=drum_kit, groove=groove, count=count, seconds=seconds, seed=seed, jobs=jobs,
+            progress=lambda fraction: bar.update(task, completed=fraction),
+        )  # fmt: skip
+    for reason in index["skipped"]:
+        typer.echo(f"left out: {reason}", err=True)
+    typer.echo(f"{len(index['songs'])} songs are in {out}, listed in {out / 'index.json'}; {len(index['skipped'])} were left out.")
+
+
+def _system_soundfont() -> Path:
+    """Find a General MIDI SoundFont where Linux systems keep them, the largest known one first."""
+    from songfoundry.errors import DatasetError
+
+    folders = [Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts")]
+    there = sorted(file for folder in folders for file in folder.glob("*.sf2"))
+    known = [file for name in ("FluidR3_GM.sf2", "default-GM.sf2", "TimGM6mb.sf2") for file in there if file.name == name]
+    for file in [*known, *there]:
+        return file
+    raise DatasetError(
+        f"expected a General MIDI SoundFont (.sf2) in {' or '.join(map(str, folders))}, found none: "
+        "install one (Debian: fluid-soundfont-gm) or name one by --soundfont"
+    )
 
 
 @data.command()
