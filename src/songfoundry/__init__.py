@@ -10,6 +10,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "separate": "songfoundry.verbs",
     "Separator": "songfoundry.separator",
+    "train": "songfoundry.training",
+    "evaluate_separation": "songfoundry.evaluation",
+    "export_onnx": "songfoundry.export",
     "Clip": "songfoundry.audio.io",
     "SongfoundryError": "songfoundry.errors",
 }
