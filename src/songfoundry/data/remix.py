@@ -132,8 +132,9 @@ class Remix:
         # Enough to be played faster by as much as may be drawn: 1 / (1 - tempo) at most.
         frames = int(np.ceil(self.frames * speed * (1 / (1 - config.tempo) if shift else 1))) + 2
         kind = rng.random()
-        two_stems = self._chance["two"] is not None and (kind < config.two_stems or self._chance["four"] is None)
-        coherent = two_stems or kind < config.two_stems + config.coherent
+        two_chance = config.two_stems if self._chance["two"] is not None else 0.0
+        two_stems = kind < two_chance or self._chance["four"] is None
+        coherent = two_stems or kind < two_chance + config.coherent
         if coherent:
             song = self._song(rng, self._chance["two" if two_stems else "four"])
             start = self._start(rng, song, frames)

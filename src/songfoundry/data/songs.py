@@ -123,11 +123,12 @@ def _from_entry(folder: Path, index: Path, entry: dict) -> Song:
     stems = {
         stem: tuple(Source(folder / f["file"], int(f.get("stream", 0)), float(f.get("gain_db", 0))) for f in files)
         for stem, files in entry["stems"].items()
+        if files
     }
     name, split, known = entry["song"], entry.get("split", "train"), (*STEMS, ACCOMPANIMENT)
-    strange = next((stem for stem, sources in stems.items() if stem not in known or not sources), None)
-    if strange is not None or not stems:
-        found = "no stem" if strange is None else f"{strange!r}" if strange not in known else f"no file for {strange!r}"
+    strange = [stem for stem in stems if stem not in known]
+    if strange or not stems:
+        found = repr(strange[0]) if strange else "none"
         raise DatasetError(
             f"expected files for some of {', '.join(known)} in the song {name!r} of {index}, found {found}: mend the index"
         )
@@ -342,8 +343,8 @@ def _open(song: Song, rate: int, place: Path) -> CachedSong | None:
         if any(len(samples) != facts["frames"] for samples in maps.values()):
             return None
         return CachedSong(song, rate, facts["frames"], maps, facts["scale"], facts["level"], facts["band_limited"], place)
-    except (FileNotFoundError, ValueError, KeyError):
-        # A file that is cut short is a ValueError, of JSON's or of the memory map's.
+    except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, KeyError):
+        # A file that is cut short is a ValueError of JSON or of the memory map, an empty one the end of a file.
         return None
 
 
