@@ -7,7 +7,6 @@ for. The ways: glibc's variables in the environment; the same by `mallopt` while
 variable, or glibc's tunable).
 """
 
-import ctypes
 import json
 import resource
 import sys
@@ -16,7 +15,6 @@ import time
 from measuring import Table, parser, publish, run
 
 ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456"}
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 WAYS = {
     "as it comes": ({}, False),
     "`MALLOC_` variables before the start": (ENVIRONMENT, False),
@@ -50,22 +48,15 @@ def main() -> None:
     publish(table, options, "Memory given back and asked for")
 
 
-def keep_memory() -> bool:
-    """Tell glibc to keep freed memory for reuse; returns whether it took all three settings."""
-    libc = ctypes.CDLL(None)
-    # The arguments are C ints: the largest threshold that fits stands for "never".
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 << 20))
-    return all(libc.mallopt(parameter, value) for parameter, value in settings)
-
-
 def _child(what: str, mallopt: str, threads: str, steps: str, batch: str, seconds: str) -> None:
     """Take steps, and print the CPU seconds of the fastest and the peak memory as JSON."""
-    if mallopt == "1" and not keep_memory():
-        raise SystemExit("mallopt refused a setting")
     import torch
 
+    from songfoundry.hardware import keep_memory
     from songfoundry.systems.separate import Separate, SeparateConfig
 
+    if mallopt == "1" and not keep_memory():
+        raise SystemExit("mallopt refused a setting")
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     system = Separate(SeparateConfig(preset="small"))

@@ -98,17 +98,16 @@ def _child(settings: argparse.Namespace, out: str) -> None:
     import resource
     import time
 
-    if getattr(settings, "mallopt", False):
-        from allocator import keep_memory
-
-        keep_memory()
     import numpy as np
     import soundfile
     import torch
 
     from songfoundry import checkpoint
     from songfoundry.audio.pieces import overlap_add
+    from songfoundry.hardware import keep_memory
 
+    if getattr(settings, "mallopt", False):
+        keep_memory()
     torch.set_num_threads(settings.threads)
     system = checkpoint.load(settings.path)
     if settings.net != "torch":

@@ -87,8 +87,9 @@ class Table:
         self.about, self.columns, self.rows, self.notes = about, columns, [], []
 
     def add(self, *cells) -> None:
-        """Add a row; numbers are written with three digits."""
+        """Add a row and show it on standard error; numbers are written with three digits."""
         self.rows.append([cell if isinstance(cell, str) else _short(cell) for cell in cells])
+        print(" | ".join(self.rows[-1]), file=sys.stderr, flush=True)
 
     def as_markdown(self) -> str:
         """Write the table, the machine's sentence first."""
