@@ -158,19 +158,19 @@ def test_every_recipe_of_the_repository_is_right():
 @pytest.mark.long
 def test_a_training_that_is_killed_again_and_again_ends_bit_equal(tmp_path, songs):
     file = write_recipe(tmp_path / "r.toml", songs, steps=120, log_every=1, save_every=7, score_every=40, workers=1)
-    chance, kills = random.Random(11), 0
-    while True:
+    chance, kills, target = random.Random(11), 0, 0
+    while kills < 30:
+        target += chance.randint(10, 40)
         process = start(tmp_path / "killed", file)
         try:
-            wait_for_step(process, chance.randint(1, 120))
+            wait_for_step(process, target)
         except AssertionError:
-            pass
-        time.sleep(chance.random() * 0.3)
+            break  # It came to its end.
+        time.sleep(chance.random() * 0.1)
         process.kill()
         process.communicate()
         kills += 1
-        if process.returncode == 0 or kills > 60:
-            break
+    process.communicate()
     assert process.returncode == 0 and kills > 2
     training.train(config.recipe(file), tmp_path / "whole")
     assert same(tensors(tmp_path / "killed"), tensors(tmp_path / "whole"))

@@ -91,7 +91,7 @@ def test_two_microphones_of_one_stem_are_no_duplicates(tmp_path, made):
     def index(*names):
         stems = {"other": [{"file": f"{name}.wav"} for name in names], "vocals": [], "drums": [], "bass": []}
         (tmp_path / "index.json").write_text(json.dumps({"songs": [{"song": "one", "stems": stems}]}))
-        return [f.kind for f in check_songs(find_songs(tmp_path))]
+        return [f.kind for f in check_songs(find_songs(tmp_path)) if f.kind != "missing"]
 
     assert index("first", "second") == []
     assert index("first", "second", "again") == ["duplicate"]
