@@ -30,7 +30,7 @@ def test_memory_that_is_kept_comes_back_without_page_faults():
             pytest.skip("no glibc")
         assert done.returncode == 0, done.stderr
         faults[how] = int(done.stdout)
-    assert faults["keep"] < 1000 < faults["plain"], faults
+    assert faults["keep"] < faults["plain"] / 4, faults
 
 
 def test_threads_are_at_least_one_and_shared_by_jobs(monkeypatch):

@@ -188,8 +188,8 @@ def test_two_stem_songs_are_scored_as_vocals_and_accompaniment():
     [
         ({"preset": "smal"}, r"expected a preset of bsrnn, found 'smal': did you mean 'small'\? known: base, small, tiny"),
         ({"net": "scnett"}, r"expected the name of one of the nets, found 'scnett': did you mean 'scnet'\?"),
-        ({"net_options": {"layer": 1}}, "expected options that bsrnn knows in net_options, found another .*'layer'"),
-        ({"net": "scnet", "net_options": {"output": "masks"}}, "found another .*should be 'map' or 'mask', not 'masks'"),
+        ({"net_options": {"layer": 1}}, "expected options that bsrnn knows in net_options, found others .*'layer'"),
+        ({"net": "scnet", "net_options": {"output": "masks"}}, "found others .*should be 'map' or 'mask', not 'masks'"),
     ],
 )
 def test_what_a_config_gets_wrong_is_named(values, sentence):
