@@ -34,8 +34,6 @@ def songs(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SONGFOUNDRY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    for name, value in training.KEEP_MEMORY.items():
-        monkeypatch.setenv(name, value)
 
 
 def tensors(run: Path, name: str = "last") -> dict:

@@ -10,16 +10,6 @@ from typing import Any
 from songfoundry import config, registry
 from songfoundry.config import Recipe
 
-# A training allocates and frees the same large arrays each step; glibc gives such arrays back to the kernel and
-# asks for them anew, zeroed, page by page. Kept instead, a step took 0.55 to 0.6 times as long (benchmarks/allocator.py).
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456"}
-
-
-def keep_memory() -> None:
-    """Start the process again with glibc's settings for reuse of memory; does nothing elsewhere or the second time."""
-    if sys.platform == "linux" and not KEEP_MEMORY.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **KEEP_MEMORY})
-
 
 def first_process() -> bool:
     """Tell whether this is the first of the processes of a training on several devices: the one that prints."""

@@ -10,7 +10,7 @@ import pytest
 from tiny_training import write_recipe, write_songs
 from typer.testing import CliRunner
 
-from songfoundry import checkpoint, training
+from songfoundry import checkpoint
 from songfoundry.cli import app
 from songfoundry.errors import ConfigError, TrainingError
 
@@ -19,9 +19,6 @@ from songfoundry.errors import ConfigError, TrainingError
 def _settings(tmp_path_factory, monkeypatch, tmp_path):
     monkeypatch.setenv("SONGFOUNDRY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(tmp_path)
-    # Otherwise the command would start this very process again.
-    for name, value in training.KEEP_MEMORY.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ def train(
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
 ) -> None:
     """Train the system that a recipe describes; stop it (Ctrl-C) or kill it at any time, the same command goes on."""
-    from songfoundry import config, training
+    from songfoundry import config, hardware, training
     from songfoundry.errors import Cancelled
 
     line = _Line(progress)
-    training.keep_memory()
+    hardware.keep_memory()
     described = config.recipe(recipe, set_)
     first = training.first_process()
     if plan:
