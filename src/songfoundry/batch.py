@@ -14,7 +14,7 @@ from typing import Any
 
 from songfoundry import verbs
 from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
-from songfoundry.hardware import free_threads
+from songfoundry.hardware import free_threads, keep_memory
 from songfoundry.separator import DEFAULT_MODEL, Separator
 
 __all__ = ["SUFFIXES", "Outcome", "find_audio", "separate_all"]
@@ -188,6 +188,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(own: dict[str, Any], stop) -> None:
     """Take down what the worker needs; its parent, not the terminal, tells it to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
     _worker.update(own=own, stop=stop)
 
 

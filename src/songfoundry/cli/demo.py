@@ -17,10 +17,12 @@ def demo(
     from rich.progress import Progress
 
     from songfoundry import demo as work
+    from songfoundry import hardware
     from songfoundry.cli.evaluate import print_evaluation
     from songfoundry.metrics.separation import SDR_V4
     from songfoundry.separator import DEFAULT_MODEL
 
+    hardware.keep_memory()
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("separating", total=1.0)

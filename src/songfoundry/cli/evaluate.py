@@ -29,9 +29,10 @@ def separation(
     from rich.console import Console
     from rich.progress import Progress
 
-    from songfoundry import evaluation
+    from songfoundry import evaluation, hardware
     from songfoundry.separator import DEFAULT_MODEL
 
+    hardware.keep_memory()
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("scoring", total=1.0)

@@ -47,10 +47,11 @@ def separate(
     unfinished file is left). Channels 1 and 2 are separated as a stereo pair, 3 and 4 as the next; mono is doubled and
     averaged.
     """
-    from songfoundry import batch
+    from songfoundry import batch, hardware
     from songfoundry.errors import Cancelled
     from songfoundry.separator import DEFAULT_MODEL
 
+    hardware.keep_memory()
     with _Bar(progress) as show, _stopping() as stop:
         try:
             outcomes = batch.separate_all(
