@@ -13,8 +13,9 @@ from songfoundry import checkpoint
 from songfoundry.config import parse
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, TrainingError
 from songfoundry.runs import Run
+from songfoundry.schedule import TrainConfig, learning_rate
 from songfoundry.systems import Artifact
-from songfoundry.trainer import TrainConfig, Trainer, learning_rate
+from songfoundry.trainer import Trainer
 
 
 class Toy(nn.Module):

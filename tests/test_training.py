@@ -141,7 +141,7 @@ def test_a_wrong_recipe_leaves_no_folder(tmp_path, songs):
 
 def test_every_recipe_of_the_repository_is_right():
     """Each builds its system's config, draws' config and trainer's config without an unknown key."""
-    from songfoundry.trainer import TrainConfig
+    from songfoundry.schedule import TrainConfig
 
     files = sorted((Path(__file__).parents[1] / "recipes").glob("separate-*.toml"))
     assert files

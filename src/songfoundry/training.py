@@ -56,7 +56,8 @@ def open_trainer(
     """
     from songfoundry import checkpoint
     from songfoundry.runs import Run
-    from songfoundry.trainer import TrainConfig, Trainer, launch
+    from songfoundry.schedule import TrainConfig
+    from songfoundry.trainer import Trainer, launch
 
     train_config = config.parse(TrainConfig, recipe.train, "[train]")
     fabric = launch(train_config)
@@ -128,7 +129,7 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
     import torch
 
     from songfoundry import checkpoint
-    from songfoundry.trainer import TrainConfig
+    from songfoundry.schedule import TrainConfig
 
     whole = config.parse(TrainConfig, recipe.train, "[train]")
     last = run_folder(recipe, folder) / "checkpoints" / "last.safetensors"

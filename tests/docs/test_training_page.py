@@ -9,7 +9,7 @@ import typer
 
 from songfoundry.cli import app
 from songfoundry.data.remix import RemixConfig, SongFolder
-from songfoundry.trainer import TrainConfig
+from songfoundry.schedule import TrainConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 

@@ -152,7 +152,7 @@ def test_weights_rounded_to_half_precision_load_and_nearly_agree(name, tmp_path)
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_name_nets_and_keys_that_exist(path):
-    from songfoundry.trainer import TrainConfig
+    from songfoundry.schedule import TrainConfig
 
     recipe = config.recipe(path)
     assert recipe.name == path.stem
