@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from songfoundry import checkpoint
+from songfoundry import checkpoint, config
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.metrics.separation import SDR_V4
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--licence", required=True)
     parser.add_argument("--about", help="one line; default: that of the recipe")
     parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="checkpoints of the runs that this one was started from")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
     parser.add_argument("--scores", nargs=2, action="append", default=[], metavar=("DATA", "JSON"))
     options = parser.parse_args()
     about = checkpoint.read_header(options.checkpoint)
@@ -49,7 +50,7 @@ def main() -> None:
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     tensors = checkpoint.half(checkpoint.read_tensors(options.checkpoint))
-    checkpoint.save(target, tensors, Checkpoint(about.system, about.config, card))
+    checkpoint.save(target, tensors, Checkpoint(about.system, config.override(about.config, options.set), card))
     sys.stdout.write(f"{target}: {target.stat().st_size / 2**20:.2f} MiB\n{json.dumps(card, indent=1)}\n")
 
 
