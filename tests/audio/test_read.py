@@ -332,6 +332,16 @@ def test_both_decoders_agree(foreign_files, monkeypatch):
     assert np.abs(a - b[:, : a.shape[1]]).max() < 1e-5
 
 
+def test_tags_that_are_no_utf8_hinder_nobody(foreign_files, decoder, tmp_path):
+    data = (foreign_files[0] / "a.m4a").read_bytes()
+    assert data.count("Café".encode()) == 1
+    (tmp_path / "b.m4a").write_bytes(data.replace("Café".encode(), b"Caf\xe9 "))
+    clip = io.read(tmp_path / "b.m4a")
+    assert clip.seconds > 1.9
+    io.write(tmp_path / "b.wav", clip.samples, clip.rate, tags=io.probe(tmp_path / "b.m4a").tags)
+    assert io.probe(tmp_path / "b.wav").tags["title"].startswith("Caf\ufffd")
+
+
 def test_truncated_foreign_file(foreign_files, decoder, tmp_path):
     data = (foreign_files[0] / "a.webm").read_bytes()
     (tmp_path / "cut.webm").write_bytes(data[: len(data) // 2])

@@ -394,6 +394,23 @@ def test_stem_mp4_comes_back(tmp_path, encoder, monkeypatch):
     assert [s["name"] for s in json.loads(data[at + 4 : at - 4 + size])["stems"]] == ["Drums", "Bass", "Other", "Vocals"]
 
 
+def test_an_older_ffmpeg_writes_stem_mp4_too(tmp_path, monkeypatch):
+    program = foreign.ffmpeg_program()
+    if not program:
+        pytest.skip("no ffmpeg program")
+    older = tmp_path / "older"
+    older.write_text(f'#!/bin/sh\ncase "$*" in *movie_timescale*) exit 1;; esac\nexec {program} "$@"\n')
+    older.chmod(0o755)
+    monkeypatch.setattr(foreign, "have_pyav", lambda: False)
+    monkeypatch.setattr(foreign, "ffmpeg_program", lambda: str(older))
+    x = music(0.5)
+    io.write(tmp_path / "mix.wav", x, RATE)
+    streams = {s: iter([x]) for s in ("vocals", "drums", "bass", "other")}
+    io.write_stem_mp4(tmp_path / "a.stem.mp4", tmp_path / "mix.wav", streams, rate=RATE)
+    monkeypatch.setattr(foreign, "ffmpeg_program", lambda: program)
+    assert io.probe(tmp_path / "a.stem.mp4").streams == 5
+
+
 def test_stempeg_reads_our_stem_mp4(tmp_path):
     stempeg = pytest.importorskip("stempeg")
     if not foreign.ffmpeg_program():

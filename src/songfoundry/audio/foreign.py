@@ -106,7 +106,10 @@ class PyavSource:
         self._container = None
         try:
             # an open file, not a path: ffmpeg then has no protocol to open anything else with
-            self._container = av.open(self._file, format=demuxer, metadata_errors="replace")
+            try:
+                self._container = av.open(self._file, format=demuxer, metadata_errors="surrogateescape")
+            except TypeError:  # PyAV 19 and later know no other way
+                self._container = av.open(self._file, format=demuxer)
             audio = self._container.streams.audio
             self.streams = len(audio)
             if not 0 <= stream < self.streams:
@@ -246,8 +249,8 @@ class FfmpegSource:
 
 
 def _tags(found: dict[str, str]) -> dict[str, str]:
-    """Rename ffmpeg's tags to libsndfile's and drop the others."""
-    lower = {k.lower(): v for k, v in found.items()}
+    """Rename ffmpeg's tags to libsndfile's and drop the others; bytes that are no UTF-8 become replacement characters."""
+    lower = {k.lower(): v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
     return {ours: lower[theirs] for theirs, ours in _TAG_NAMES.items() if lower.get(theirs)}
 
 

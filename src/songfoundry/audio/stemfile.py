@@ -118,7 +118,8 @@ def _encode_pyav(file: AsideFile, sources: list[_Blocks], rate: int, tags: dict[
     import av  # an extra, and slow to import
 
     try:
-        with av.open(file, "w", format="mp4") as container:
+        # The length is written in the movie's own unit of time, by default a thousandth of a second: too coarse for samples.
+        with av.open(file, "w", format="mp4", options={"movie_timescale": str(rate)}) as container:
             container.metadata.update(tags)
             streams = []
             for name, source in zip(STREAMS, sources, strict=True):
@@ -169,8 +170,11 @@ def _encode_ffmpeg(file: AsideFile, sources: list[_Blocks], rate: int, tags: dic
         for key, value in tags.items():
             command += ["-metadata", f"{key}={value}"]
         out = Path(folder, "out.mp4")
-        command += ["-c:a", "aac", "-b:a", str(bits), "-f", "mp4", f"file:{out}"]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+        command += ["-c:a", "aac", "-b:a", str(bits), "-f", "mp4"]
+        for precise in (["-movie_timescale", str(rate)], []):  # as with PyAV; ffmpeg knows the option from version 5 on
+            done = subprocess.run([*command, *precise, f"file:{out}"], stdin=subprocess.DEVNULL, capture_output=True)
+            if done.returncode == 0:
+                break
         if done.returncode != 0:
             detail = " ".join(done.stderr.decode("utf-8", "replace").split())[-200:]
             raise OutputError(
