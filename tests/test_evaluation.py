@@ -1,15 +1,18 @@
 """Evaluation: groups, the rows beside a model, song lists, and the block in a Markdown file."""
 
+import functools
 import json
 
 import known_models
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from songfoundry import evaluation
 from songfoundry.audio import io
-from songfoundry.errors import DatasetError
-from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR
+from songfoundry.cli import app
+from songfoundry.errors import ConfigError, DatasetError, OutputError
+from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR, bss_eval
 
 RATE = 44100
 
@@ -62,6 +65,8 @@ def test_a_split_is_chosen_and_an_empty_one_is_refused(songs, quarter):
     assert list(result.groups[evaluation.TWO]) == [quarter]
     with pytest.raises(DatasetError, match="expected songs of split 'valid'.*found only test, train"):
         evaluation.songs_of(songs, "valid")
+    with pytest.raises(ConfigError, match="found 0"):
+        evaluation.evaluate_separation(songs, [quarter], rate=0)
 
 
 def test_a_list_names_songs_and_cuts_their_ends(songs, tmp_path):
@@ -71,6 +76,38 @@ def test_a_list_names_songs_and_cuts_their_ends(songs, tmp_path):
     names, truth, present = evaluation.load_truth(song, part, RATE)
     assert (song.name, names, present) == ("test/Four", list(known_models.STEMS), [True] * 4)
     assert truth.shape == (4, 2, 2 * RATE)
+
+
+def test_isr_sir_and_sar_come_from_museval(songs, quarter, monkeypatch):
+    pytest.importorskip("museval")
+    monkeypatch.setattr(evaluation, "bss_eval", functools.partial(bss_eval, filter_taps=4))  # 512 take minutes
+    result = evaluation.evaluate_separation(songs, [quarter], split="train", rate=8000, museval=True)
+    rows = {row.definition: row for row in result.groups[evaluation.TWO][quarter] if row.stem == "vocals"}
+    # A share of the mixture: hardly any artefacts, but all of the other source.
+    assert rows["SAR (museval)"].median > 20 > 5 > rows["SIR (museval)"].median
+    assert rows["ISR (museval)"].frames == 2
+    assert not any("museval" in row.definition for row in result.groups[evaluation.TWO]["mixture"])
+
+
+def test_a_mixture_of_the_data_set_is_compared_with_the_sum(songs, quarter):
+    stems = [io.read(songs / "test" / "Four" / f"{stem}.wav").samples for stem in known_models.STEMS]
+    io.write(songs / "test" / "Four" / "mixture.wav", sum(stems) * 0.9, RATE, depth="float32")
+    result = evaluation.evaluate_separation(songs, [], split="test")
+    assert result.mixtures == {"test/Four": pytest.approx(20 * np.log10(0.1 / 0.9), abs=0.1)}
+    assert "test/Four -19.1 dB" in result.about_mixtures() and result.about_mixtures() in result.as_markdown()
+    assert evaluation.evaluate_separation(songs, [], split="train").about_mixtures() == ""
+
+
+def test_a_song_of_silence_alone_is_named(tmp_path, quarter):
+    (tmp_path / "hush").mkdir()
+    io.write(tmp_path / "hush" / "vocals.wav", np.zeros((2, RATE), np.float32), RATE)
+    with pytest.raises(DatasetError, match="hush, found silence alone"):
+        evaluation.evaluate_separation(tmp_path, [quarter])
+
+
+def test_a_file_that_cannot_be_written_is_known_before_the_work(songs, quarter, tmp_path):
+    done = CliRunner().invoke(app, ["evaluate", "separation", str(songs), "--model", quarter, "--json", str(tmp_path / "no" / "x.json")])
+    assert isinstance(done.exception, OutputError) and "Data:" not in done.output
 
 
 def test_tables_go_between_their_markers_and_leave_the_rest(songs, quarter, tmp_path):

@@ -15,10 +15,10 @@ import numpy as np
 from songfoundry import config
 from songfoundry.audio import io
 from songfoundry.config import Config
-from songfoundry.data.songs import ACCOMPANIMENT, STEMS, Song, find_songs, read_song, stereo
-from songfoundry.errors import DatasetError
+from songfoundry.data.songs import ACCOMPANIMENT, STEMS, Song, find_songs, read_song, read_source, stereo
+from songfoundry.errors import ConfigError, DatasetError
 from songfoundry.metrics.baselines import baseline_estimates, ideal_ratio_mask
-from songfoundry.metrics.separation import SDR_V4, SDR_V4_REFERENCES, Row, aggregate, score_song
+from songfoundry.metrics.separation import SDR_V4, SDR_V4_REFERENCES, Row, aggregate, bss_eval, present_stems, score_song
 
 FOUR, TWO, NO_VOCALS = "four-stem songs", "two-stem songs", "songs without vocals"
 SILENCE, ORACLE = "silence", "oracle (ideal ratio mask)"
@@ -43,17 +43,25 @@ class SongList(Config):
 
 @dataclass
 class Evaluation:
-    """Hold the scores: group -> method -> rows; and per song what went into them."""
+    """Hold the scores: group -> method -> rows; per song what went into them; songs' own mixtures against the sum, dB."""
 
     groups: dict[str, dict[str, list[Row]]]
     songs: list[dict[str, Any]] = field(default_factory=list)
     data: str = ""
     rate: int = 44100
+    mixtures: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file."""
         groups = {g: {m: [asdict(row) for row in rows] for m, rows in methods.items()} for g, methods in self.groups.items()}
-        return {"data": self.data, "rate": self.rate, "groups": groups, "songs": self.songs}
+        return {"data": self.data, "rate": self.rate, "groups": groups, "songs": self.songs, "mixtures": self.mixtures}
+
+    def about_mixtures(self) -> str:
+        """Say in one line what was separated in the place of the songs' own mixtures; empty where they have none."""
+        if not self.mixtures:
+            return ""
+        differences = "; ".join(f"{name} {difference:.1f} dB" for name, difference in self.mixtures.items())
+        return f"Separated: the sum of the stems. The data set's own mixtures differ from it by {differences}."
 
     def as_markdown(self, definitions: Iterable[str] | None = None) -> str:
         """Write a table per group: a line per method and definition, a column per stem, "median / mean" over songs in dB."""
@@ -72,6 +80,8 @@ class Evaluation:
                     frames = max((row.frames or 0 for row in found.values()), default=0)
                     lines.append(f"| {method} | {definition} | " + " | ".join(cells) + f" | {frames or ''} |")
             lines.append("")
+        if self.mixtures:
+            lines += [self.about_mixtures(), ""]
         return "\n".join(lines)
 
     def score(self, stem: str, group: str = FOUR, definition: str = SDR_V4) -> dict[str, float]:
@@ -108,16 +118,41 @@ def load_truth(song: Song, part: SongSet, rate: int) -> tuple[list[str], np.ndar
     truth : float32 (stems, 2, samples) at `rate` Hz.
     present : for each stem whether the song has it.
     """
+    names, truth = _read(song, part, rate)
+    truth = truth / max(1.0, float(np.abs(truth.sum(0)).max(initial=0)))
+    return names, truth, [bool(stem.any()) for stem in truth]
+
+
+def _read(song: Song, part: SongSet, rate: int) -> tuple[list[str], np.ndarray]:
+    """Read a song's true stems at the level of their files: names, and float32 (stems, 2, samples)."""
     stems = read_song(song, rate)
     names = ["vocals", ACCOMPANIMENT] if song.two_stems else list(STEMS)
     length = next(iter(stems.values())).shape[1]
     truth = np.stack([stereo(stems.get(name, np.zeros((2, length), np.float32))) for name in names])
+    return names, _cut(truth, song, part, rate)
+
+
+def _cut(samples: np.ndarray, song: Song, part: SongSet, rate: int) -> np.ndarray:
+    """Leave out of (..., samples) what the list of songs says."""
     if part.only_last and song.valid_last_seconds:
-        truth = truth[..., -round(song.valid_last_seconds * rate) :]
+        samples = samples[..., -round(song.valid_last_seconds * rate) :]
     if part.cut_last_seconds:
-        truth = truth[..., : -round(part.cut_last_seconds * rate)]
-    truth = truth / max(1.0, float(np.abs(truth.sum(0)).max(initial=0)))
-    return names, truth, [bool(stem.any()) for stem in truth]
+        samples = samples[..., : -round(part.cut_last_seconds * rate)]
+    return samples
+
+
+def mixture_difference(song: Song, part: SongSet, rate: int) -> float | None:
+    """Measure how far a song's own mixture lies from the sum of its stems: the difference's energy to the mixture's, dB.
+
+    None where the song has no mixture of its own. What one of the two is longer at the end is left out.
+    """
+    if song.mixture is None:
+        return None
+    total, mixture = _read(song, part, rate)[1].sum(0), _cut(stereo(read_source(song.mixture, rate)), song, part, rate)
+    length = min(total.shape[1], mixture.shape[1])
+    energy = float(np.square(mixture[:, :length], dtype=np.float64).sum())
+    error = float(np.square(mixture[:, :length] - total[:, :length], dtype=np.float64).sum())
+    return 10 * float(np.log10((error + 1e-12) / (energy + 1e-12)))
 
 
 def evaluate_separation(
@@ -127,10 +162,14 @@ def evaluate_separation(
     split: str | None = None,
     rate: int = 44100,
     baselines: bool = True,
+    museval: bool = False,
     progress: Callable[[float], None] | None = None,
     **separator_options: Any,
 ) -> Evaluation:
     """Score models and the rows beside them on every song of a data set.
+
+    What is separated is the sum of a song's true stems. Where the data set has a mixture of its own (MUSDB18), `mixtures`
+    of the result says how far it lies from that sum.
 
     Parameters
     ----------
@@ -138,54 +177,80 @@ def evaluate_separation(
     models : names, paths or `a+b`, as `separate` takes them.
     split : score only songs of this split.
     rate : the rate at which songs are decoded and scored, Hz.
+    museval : also ISR, SIR and SAR of the models, by the extra `museval`; slow.
     progress : called with the fraction done.
+    separator_options : see `Separator`: overlap, shifts, device, threads ...
 
     Raises
     ------
-    DatasetError, ConfigError, CheckpointError : each says what to do.
+    DatasetError, ConfigError, CheckpointError, MissingExtraError : each says what to do.
     """
     from songfoundry.separator import Separator
 
+    if rate < 1:
+        raise ConfigError(f"expected a --rate in Hz, found {rate}: take 44100, or what the songs have")
     songs = songs_of(dataset, split)
     separators = {model: Separator(model, **separator_options) for model in models}
     collected: dict[str, dict[str, list[dict]]] = {}
-    details = []
+    details, mixtures = [], {}
+    steps = len(songs) * (len(separators) + 1)
     for number, (song, part) in enumerate(songs):
         names, truth, present = load_truth(song, part, rate)
+        if not any(present):
+            raise DatasetError(f"expected sound in the stems of {song.name}, found silence alone: leave the song out of {dataset}")
         mixture = truth.sum(0)
+        difference = mixture_difference(song, part, rate)
+        if difference is not None:
+            mixtures[song.name] = round(difference, 1)
         estimates: dict[str, np.ndarray] = {}
         for model, separator in separators.items():
-            found = separator.separate(mixture, rate)
+            done = number * (len(separators) + 1) + len(estimates)
+            found = separator.separate(mixture, rate, progress=progress and (lambda f, done=done: progress((done + f) / steps)))
             if song.two_stems:
                 found = {"vocals": found["vocals"], ACCOMPANIMENT: sum(found[stem] for stem in found if stem != "vocals")}
             estimates[model] = np.stack([found[name] for name in names])
         group = TWO if song.two_stems else FOUR if present[0] else NO_VOCALS
-        for method, result in score_methods(estimates, truth, rate, names, present, baselines).items():
+        for method, result in score_methods(estimates, truth, rate, names, present, baselines, museval).items():
             collected.setdefault(group, {}).setdefault(method, []).append(result)
             if method in separators:
                 details.append({"song": song.name, "group": group, "method": method, **result})
         if progress:
             progress((number + 1) / len(songs))
     groups = {g: {m: aggregate(results) for m, results in collected[g].items()} for g in (FOUR, TWO, NO_VOCALS) if g in collected}
-    return Evaluation(groups, details, str(dataset), rate)
+    return Evaluation(groups, details, str(dataset), rate, mixtures)
 
 
 def score_methods(
-    estimates: dict[str, np.ndarray], truth: np.ndarray, rate: int, names: list[str], present: list[bool], baselines: bool = True
-) -> dict[str, dict]:
+    estimates: dict[str, np.ndarray], truth: np.ndarray, rate: int, names: list[str], present: list[bool], baselines: bool = True,
+    museval: bool = False,
+) -> dict[str, dict]:  # fmt: skip
     """Score estimates of one song, and the rows beside them; method -> result of `metrics.separation.score_song`.
 
     Parameters
     ----------
     estimates : method -> float32 (stems, channels, samples), as `truth`.
+    museval : also ISR, SIR and SAR of these estimates.
     """
     mixture = truth.sum(0)
-    if baselines:
-        estimates = {**estimates, **baseline_estimates(mixture, len(names)), ORACLE: ideal_ratio_mask(truth, mixture)}
-    results = {method: score_song(truth, estimate, rate, names, present) for method, estimate in estimates.items()}
+    beside = {**baseline_estimates(mixture, len(names)), ORACLE: ideal_ratio_mask(truth, mixture)} if baselines else {}
+    results = {method: score_song(truth, estimate, rate, names, present) for method, estimate in {**estimates, **beside}.items()}
     if SILENCE in results:
         _zero_by_definition(results[SILENCE], names, present)
+    for method, estimate in estimates.items() if museval else ():
+        _add_museval(results[method], truth, estimate, rate, names, present)
     return results
+
+
+def _add_museval(result: dict, truth: np.ndarray, estimate: np.ndarray, rate: int, names: list[str], present: list[bool]) -> None:
+    """Add ISR, SIR and SAR as museval gives them, the median over frames, of the stems that song and estimate have."""
+    chosen = [index for index, sounds in enumerate(present_stems(estimate)) if sounds and present[index]]
+    if not chosen:
+        return
+    frames = bss_eval(truth[chosen], estimate[chosen], rate)
+    for measure in ("ISR", "SIR", "SAR"):
+        counted = {names[index]: row[~np.isnan(row)] for index, row in zip(chosen, frames[measure], strict=True)}
+        result["scores"][f"{measure} (museval)"] = {name: float(np.median(row)) for name, row in counted.items() if row.size}
+        result["frames"][f"{measure} (museval)"] = max(row.size for row in counted.values())
 
 
 def _zero_by_definition(result: dict, names: list[str], present: list[bool]) -> None:

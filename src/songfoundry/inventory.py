@@ -10,6 +10,7 @@ from typing import Any
 
 from songfoundry import __version__, checkpoint
 from songfoundry.errors import CheckpointError
+from songfoundry.hardware import free_threads
 from songfoundry.runs import environment
 
 EXTRAS = {
@@ -71,7 +72,7 @@ def doctor() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "executable": sys.executable,
         "devices": devices,
-        "threads": {"torch": torch.get_num_threads(), "usable cores": affinity, "load": _load()},
+        "threads": {"separate": free_threads(), "torch": torch.get_num_threads(), "usable cores": affinity, "load": _load()},
         "codecs": {
             "libsndfile": io.library_version(),
             "PyAV (m4a, wma, webm, stem.mp4)": _version("av"),

@@ -19,30 +19,39 @@ def separation(
     baselines: Annotated[bool, typer.Option(help="Also score silence, the mixture, its share, and the oracle.")] = True,
     overlap: Annotated[float, typer.Option(help="Overlap of the chunks, 0 to 0.9.")] = 0.25,
     shifts: Annotated[int, typer.Option(help="Average over this many more chunk grids.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
+    museval: Annotated[bool, typer.Option("--museval", help="Also ISR, SIR and SAR, by the extra museval: slow.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write everything, per song, to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Separation",
 ) -> None:
-    """Score separation models: v4 SDR as museval gives it, utterance SDR, SI-SDR; per stem, mean and median over songs."""
+    """Score separation models: v4 SDR as museval gives it, utterance SDR, SI-SDR; per stem, median and mean over songs."""
     import json as json_module
 
     from rich.console import Console
     from rich.progress import Progress
 
     from songfoundry import evaluation, hardware
+    from songfoundry.audio import io
+    from songfoundry.errors import OutputError
     from songfoundry.separator import DEFAULT_MODEL
 
+    for file in (json, markdown):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
     hardware.keep_memory()
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("scoring", total=1.0)
         result = evaluation.evaluate_separation(
             dataset, model or [DEFAULT_MODEL], split=split, rate=rate, baselines=baselines, overlap=overlap, shifts=shifts,
+            device=device, threads=threads, museval=museval,
             progress=lambda fraction: bar.update(task, completed=fraction),
         )  # fmt: skip
     print_evaluation(result)
     if json:
-        json.write_text(json_module.dumps(result.as_json(), indent=1), encoding="utf-8")
+        io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
     if markdown:
         command = "songfoundry " + shlex.join(sys.argv[1:])
         evaluation.write_markdown(result, markdown, title, command)
@@ -73,6 +82,8 @@ def print_evaluation(result, definitions: tuple[str, ...] = ()) -> None:
             if len(definitions) != 1:
                 table.add_section()
         console.print(table)
+    if result.mixtures:
+        console.print(result.about_mixtures(), highlight=False)
 
 
 def _cell(row, one: bool) -> str:

@@ -57,4 +57,4 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         elif isinstance(value, list):
             typer.echo(f"{heading}: " + "; ".join(str(item.get("name", item)) if isinstance(item, dict) else str(item) for item in value))
         else:
-            typer.echo(f"{heading}: {value}")
+            typer.echo(f"{heading}: {'unknown' if value is None else value}")
