@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from songfoundry import demo
 from songfoundry.audio import io
 from songfoundry.cli import app
-from songfoundry.errors import OutputError
+from songfoundry.errors import ConfigError, OutputError
 
 
 @pytest.fixture
@@ -43,3 +43,10 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, quarter):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="expected a folder at .*found that it cannot be made"):
         demo.run(tmp_path / "file" / "demo", model=quarter)
+
+
+@pytest.mark.parametrize(("options", "words"), [({"format": "wavv"}, "did you mean 'wav'"), ({"bitrate": 96}, "no --bitrate")])
+def test_a_wrong_form_is_one_sentence_and_leaves_nothing(tmp_path, quarter, options, words):
+    with pytest.raises(ConfigError, match=words):
+        demo.run(tmp_path / "demo", model=quarter, **options)
+    assert not (tmp_path / "demo").exists()

@@ -15,9 +15,11 @@ from songfoundry.audio import io
 from songfoundry.audio.pieces import resample
 from songfoundry.data.songs import STEMS
 from songfoundry.data.synthetic import demo_song
-from songfoundry.errors import OutputError
+from songfoundry.errors import ConfigError, OutputError
 from songfoundry.metrics.separation import aggregate
+from songfoundry.registry import nearest
 from songfoundry.separator import DEFAULT_MODEL, Separator
+from songfoundry.stemwriter import check_form
 
 RATE = 44100
 TAGS = {"title": "songfoundry demo song", "artist": "songfoundry", "license": "CC0-1.0"}
@@ -46,8 +48,11 @@ def run(
 
     Raises
     ------
-    OutputError : the folder cannot be written. ConfigError, CheckpointError : the model.
+    OutputError : the folder cannot be written. ConfigError, CheckpointError : the format, the model.
     """
+    if format not in io.FORMATS:
+        raise ConfigError(f"expected a format, found {format!r}: {nearest(format, list(io.FORMATS))}")
+    check_form(format, bitrate=bitrate)
     out = Path(out)
     separator = Separator(model)
     truth = demo_song(rate=RATE)
