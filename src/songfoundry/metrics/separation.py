@@ -293,7 +293,8 @@ def bss_eval(
     """Compute SDR, ISR, SIR and SAR by museval itself (the extra ``museval``; about 1 CPU-second a stem and second).
 
     Args:
-        references: float (stems, channels, samples), full scale ±1, at `rate` Hz; no stem may be silent throughout.
+        references: float (stems, channels, samples), full scale ±1, at `rate` Hz; no stem may be silent throughout. Round them
+            to 16 bits where a coder has cut their highest frequencies to nothing: museval's filters need a noise floor there.
         estimates: the same shape and condition.
         rate: samples a second.
         window_seconds: length of a frame.
