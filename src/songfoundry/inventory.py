@@ -16,7 +16,7 @@ from songfoundry.runs import environment
 EXTRAS = {
     "train": ("lightning-fabric", "matplotlib"),
     "av": ("av",),
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "onnx": ("onnx", "onnxruntime"),
     "museval": ("museval",),
     "midi": ("symusic",),
 }

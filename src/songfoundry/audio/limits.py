@@ -74,7 +74,7 @@ class Meter:
                 value = float(block[:, first][bad[:, first]][0])
                 raise AudioError(
                     f"expected samples within ±1 in {self.name}, found {value:g} at second {(at + first) / self.rate:.3f}; "
-                    "scale or repair the file, or ask for repair=True"
+                    "scale or repair the file, or ask for repair=True (--repair)"
                 )
             self.repaired += int(bad.sum())
             block = np.where(bad, np.float32(0), block)
