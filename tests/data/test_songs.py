@@ -104,7 +104,7 @@ def test_an_index_maps_files_to_stems(tmp_path):
     [
         ("nothing", "expected an index of songs and stems"),
         ('{"songs": 5}', "expected an index of songs and stems"),
-        ('{"songs": [{"song": "one"}]}', "expected an index of songs and stems"),
+        ('{"songs": [{"song": "one"}]}', "found no key 'stems': mend or remove it"),
         ('{"songs": [{"song": "one", "stems": {}}]}', "found none: mend the index"),
         ('{"songs": [{"song": "one", "stems": {"guitar": [{"file": "a.wav"}]}}]}', "found 'guitar': mend the index"),
         ('{"songs": [{"song": "one", "stems": {"drums": []}}]}', "found none: mend the index"),

@@ -14,11 +14,17 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find silent, clipped, duplicate, wrong-rate and badly summing songs; exit code 1 where something was found."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from songfoundry.data.check import check_songs
     from songfoundry.data.songs import find_songs
 
     songs = find_songs(folder)
-    findings = check_songs(songs)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("listening", total=1.0)
+        findings = check_songs(songs, progress=lambda fraction, _: bar.update(task, completed=fraction))
     if json:
         import dataclasses
         import json as json_module

@@ -114,9 +114,8 @@ def _from_index(folder: Path) -> list[Song]:
     except OSError as error:
         raise DatasetError(f"expected an index of songs in {index}, found it unreadable ({error.strerror}): mend that") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"expected an index of songs and stems in {index}, found something else ({error!r}): mend or remove it"
-        ) from None
+        what = f"no key {error}" if isinstance(error, KeyError) else f"something else ({error})"
+        raise DatasetError(f"expected an index of songs and stems in {index}, found {what}: mend or remove it") from None
 
 
 def _from_entry(folder: Path, index: Path, entry: dict) -> Song:
