@@ -11,6 +11,7 @@ from typing import Any
 from songfoundry import __version__, checkpoint
 from songfoundry.errors import CheckpointError
 from songfoundry.hardware import free_threads
+from songfoundry.metrics.separation import museval_metrics
 from songfoundry.runs import environment
 
 EXTRAS = {
@@ -86,7 +87,10 @@ def doctor() -> dict[str, Any]:
 def _version(package: str) -> str | None:
     """Give the version of an installed package that can be imported, or None."""
     try:
-        import_module({"lightning-fabric": "lightning_fabric"}.get(package, package))
+        if package == "museval":
+            museval_metrics()
+        else:
+            import_module({"lightning-fabric": "lightning_fabric"}.get(package, package))
         return metadata.version(package)
     except Exception:  # A broken binary fails in many ways; all mean that it cannot be used.
         return None

@@ -22,6 +22,9 @@ dropped for every stem. Say so with ``present`` (`present_stems` finds it out); 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -309,12 +312,7 @@ def bss_eval(
         InputError: wrong shapes, or a stem that is silent throughout.
     """
     references, estimates = validate(references, estimates)
-    try:
-        from museval import metrics
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected museval for ISR, SIR and SAR, found that it is not installed: pip install 'songfoundry[museval]'"
-        ) from error
+    metrics = museval_metrics()
     for role, array in (("reference", references), ("estimate", estimates)):
         if not all(present_stems(array)):
             raise InputError(
@@ -325,6 +323,23 @@ def bss_eval(
     window, hop = int(window_seconds * rate), int(hop_seconds * rate)
     *scores, _ = metrics.bss_eval(*last, window=window, hop=hop, filters_len=filter_taps)
     return dict(zip(("SDR", "ISR", "SIR", "SAR"), scores, strict=True))
+
+
+def museval_metrics() -> ModuleType:
+    """Load museval's module of metrics alone: the package around it does not import where no ffmpeg program is installed.
+
+    Raises:
+        MissingExtraError: museval is not installed.
+    """
+    package = util.find_spec("museval")
+    if package is None:
+        raise MissingExtraError(
+            "expected museval for ISR, SIR and SAR, found that it is not installed: pip install 'songfoundry[museval]'"
+        )
+    found = util.spec_from_file_location("museval_metrics", Path(package.submodule_search_locations[0], "metrics.py"))
+    module = util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def score_song(
