@@ -19,6 +19,7 @@ LAYOUT = ((1000, 100, 1), (4000, 250, 1), (8000, 500, 2), (16000, 1000, 4), (240
 PRESETS = {
     "tiny": {"features": 48, "hidden": 48, "layers": 2, "mask_hidden": 32},
     "small": {"features": 96, "hidden": 96, "layers": 4, "mask_hidden": 80},
+    "medium": {"features": 96, "hidden": 96, "layers": 6, "mask_hidden": 80},
     "base": {"features": 128, "hidden": 160, "layers": 6, "mask_hidden": 96},
 }
 
