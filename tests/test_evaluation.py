@@ -125,6 +125,36 @@ def test_a_file_that_cannot_be_written_is_known_before_the_work(songs, quarter, 
     assert isinstance(done.exception, OutputError) and "Data:" not in done.output
 
 
+def test_what_a_coder_leaves_of_silence_is_silence(songs):
+    drums = io.read(songs / "test" / "Four" / "drums.wav").samples
+    drums[:, RATE:] = 2e-6 * np.random.default_rng(0).standard_normal(drums[:, RATE:].shape)  # -114 dB
+    io.write(songs / "test" / "Four" / "drums.wav", drums, RATE, depth="float32")
+    result = evaluation.evaluate_separation(songs, [], split="test")
+    assert {row.frames for row in result.groups[evaluation.FOUR]["mixture"] if row.definition == SDR_V4} == {1}
+    assert result.score("drums")["mixture"] > -30
+
+
+@pytest.mark.skipif(util.find_spec("museval") is None, reason="no museval")
+def test_rounded_stems_score_as_museval_scores_them(songs):
+    drums = io.read(songs / "test" / "Four" / "drums.wav").samples
+    drums[:, RATE:] = 2e-6 * np.random.default_rng(0).standard_normal(drums[:, RATE:].shape)
+    io.write(songs / "test" / "Four" / "drums.wav", drums, RATE, depth="float32")
+    [(song, part)] = [found for found in evaluation.songs_of(songs, "test") if found[0].name == "test/Four"]
+    names, truth, present = evaluation.load_truth(song, part, RATE)
+    estimates = 0.9 * truth + 0.05 * truth.sum(0)
+    ours = evaluation.score_methods({"leaky": estimates}, truth, RATE, names, present, baselines=False)["leaky"]
+    theirs = bss_eval(truth, estimates, RATE, filter_taps=4)["SDR"]
+    assert np.isnan(theirs).tolist() == [[False, True]] * 4 and ours["frames"][SDR_V4] == 1
+    np.testing.assert_allclose([ours["scores"][SDR_V4][name] for name in names], theirs[:, 0], atol=1e-6, rtol=0)
+
+
+def test_the_equal_share_is_named_after_what_it_is(songs):
+    groups = evaluation.evaluate_separation(songs, []).groups
+    shares = {group: [name for name in methods if name.endswith(" of the mixture")] for group, methods in groups.items()}
+    quarter, half = ["a quarter of the mixture"], ["half of the mixture"]
+    assert shares == {evaluation.FOUR: quarter, evaluation.TWO: half, evaluation.NO_VOCALS: quarter}
+
+
 def test_tables_go_between_their_markers_and_leave_the_rest(songs, quarter, tmp_path):
     page = tmp_path / "results.md"
     page.write_text("# Results\n\nBy hand.\n")

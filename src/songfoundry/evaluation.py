@@ -112,6 +112,9 @@ def songs_of(dataset: str | os.PathLike, split: str | None = None) -> list[tuple
 def load_truth(song: Song, part: SongSet, rate: int) -> tuple[list[str], np.ndarray, list[bool]]:
     """Read a song's true stems, scaled by one gain so that the mixture does not pass full scale.
 
+    They are rounded to 16 bits, as the field reads MUSDB18: what a lossy coder leaves of silence, some -113 dB, is then
+    the silence by whose zeros v4 drops frames, and no sound that anybody could be asked to find.
+
     Returns
     -------
     names : of the stems, four, or "vocals" and "accompaniment".
@@ -124,12 +127,17 @@ def load_truth(song: Song, part: SongSet, rate: int) -> tuple[list[str], np.ndar
 
 
 def _read(song: Song, part: SongSet, rate: int) -> tuple[list[str], np.ndarray]:
-    """Read a song's true stems at the level of their files: names, and float32 (stems, 2, samples)."""
+    """Read a song's true stems at the level of their files, rounded to 16 bits: names, and float32 (stems, 2, samples)."""
     stems = read_song(song, rate)
     names = ["vocals", ACCOMPANIMENT] if song.two_stems else list(STEMS)
     length = next(iter(stems.values())).shape[1]
     truth = np.stack([stereo(stems.get(name, np.zeros((2, length), np.float32))) for name in names])
-    return names, _cut(truth, song, part, rate)
+    return names, _sixteen_bits(_cut(truth, song, part, rate))
+
+
+def _sixteen_bits(samples: np.ndarray) -> np.ndarray:
+    """Round samples, full scale ±1, to the steps of a 16-bit file."""
+    return np.round(samples * 32768) / 32768
 
 
 def _cut(samples: np.ndarray, song: Song, part: SongSet, rate: int) -> np.ndarray:
@@ -245,7 +253,7 @@ def _add_museval(result: dict, truth: np.ndarray, estimate: np.ndarray, rate: in
     """Add ISR, SIR and SAR as museval gives them, the median over frames, of the stems that song and estimate have."""
     # On true stems without any noise floor above a coder's low-pass the equations for museval's filters cannot be solved: the
     # oracle's SIR falls below 0 dB. In 16 bits, as the field reads MUSDB18, they can.
-    truth = np.round(truth * 32768) / 32768
+    truth = _sixteen_bits(truth)
     sounding = zip(present_stems(truth), present_stems(estimate), present, strict=True)
     chosen = [index for index, (true, estimated, there) in enumerate(sounding) if true and estimated and there]
     if not chosen:

@@ -16,7 +16,7 @@ def separation(
     model: Annotated[list[str] | None, typer.Option(help="Name, path or a+b; may be repeated. Default: the default model.")] = None,
     split: Annotated[str | None, typer.Option(help="Score only songs of this split: train, valid or test.")] = None,
     rate: Annotated[int, typer.Option(help="Rate at which songs are scored, Hz.")] = 44100,
-    baselines: Annotated[bool, typer.Option(help="Also score silence, the mixture, its share, and the oracle.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also score what takes no skill, and the oracle.")] = True,
     overlap: Annotated[float, typer.Option(help="Overlap of the chunks, 0 to 0.9.")] = 0.25,
     shifts: Annotated[int, typer.Option(help="Average over this many more chunk grids.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
@@ -26,7 +26,12 @@ def separation(
     markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Separation",
 ) -> None:
-    """Score separation models: v4 SDR as museval gives it, utterance SDR, SI-SDR; per stem, median and mean over songs."""
+    """Score separation models: v4 SDR as museval gives it, utterance SDR, SI-SDR; per stem, median and mean over songs.
+
+    The true stems are rounded to 16 bits first, as the field reads MUSDB18: what a lossy coder leaves of silence then counts as
+    silence. Their sum is separated. Beside each model stand what takes no skill (silence, the mixture, an equal share of the
+    mixture: a quarter of it for each of four stems, half of it for each of two) and the oracle, ideal ratio masks.
+    """
     import json as json_module
 
     from rich.console import Console

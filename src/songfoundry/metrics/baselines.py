@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import InputError
 from .separation import validate
 
-_FRACTIONS = {2: "half of the mixture", 3: "a third of the mixture", 4: "a quarter of the mixture"}
+#: What the row of the equal share is called: in words, so that a table says what was scored.
+_SHARES = {2: "half of the mixture", 3: "a third of the mixture", 4: "a quarter of the mixture"}
 
 
 def ideal_ratio_mask(
@@ -75,9 +76,9 @@ def baseline_estimates(mixture: np.ndarray, stems: int | Sequence[str]) -> dict[
         stems: how many stems (or their names) the song is split into.
 
     Returns:
-        Row name → float (stems, channels, samples), read-only: ``silence``, ``mixture``, and the mixture divided by the
-        number of stems (``a quarter of the mixture`` for four). Score ``silence`` with ``drop="references"``: every frame
-        of it is dropped otherwise.
+        Row name → float (stems, channels, samples), read-only: ``silence``, ``mixture``, and an equal share of the mixture,
+        its row named after what it is: ``half of the mixture`` for two stems, ``a quarter of the mixture`` for four. Score
+        ``silence`` with ``drop="references"``: every frame of it is dropped otherwise.
     """
     count = stems if isinstance(stems, int) else len(stems)
     if count < 1:
@@ -89,5 +90,5 @@ def baseline_estimates(mixture: np.ndarray, stems: int | Sequence[str]) -> dict[
     return {
         "silence": np.broadcast_to(np.zeros((), dtype=mixture.dtype), shape),
         "mixture": np.broadcast_to(mixture, shape),
-        _FRACTIONS.get(count, f"mixture / {count}"): np.broadcast_to(share, shape),
+        _SHARES.get(count, f"mixture / {count}"): np.broadcast_to(share, shape),
     }
