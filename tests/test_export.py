@@ -30,7 +30,7 @@ def exported(tmp_path_factory):
 
 
 SHORTER = {"bsrnn": {"layers": 2}, "scnet": {"layers": 2}}
-CASES = [*((name, SHORTER.get(name, {})) for name in registry.names("nets")), ("scnet", {"layers": 1, "output": "mask"})]
+CASES = [*((name, SHORTER.get(name, {})) for name in registry.nets_for("separate")), ("scnet", {"layers": 1, "output": "mask"})]
 
 
 @pytest.mark.parametrize(("net", "options"), CASES)

@@ -9,6 +9,7 @@ from songfoundry.systems.separate import Separate, SeparateConfig
 PLUGIN = '''
 import torch
 
+TASK = "separate"
 PRESETS = {"plain": {"gain": 0.25}}
 
 class Share(torch.nn.Module):
@@ -63,7 +64,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest():
 
 
 def test_a_strange_name_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match="found '../../etc': known: separate"):
+    with pytest.raises(ConfigError, match="found '../../etc': known: .*separate"):
         registry.get("systems", "../../etc")
 
 
@@ -82,3 +83,9 @@ def test_another_package_adds_a_net(plugin):
 def test_nearest_names_all_when_none_is_near():
     assert registry.nearest("qqq", ["b", "a"]) == "known: a, b"
     assert registry.nearest("x", []) == "known: none"
+
+
+def test_a_net_of_another_task_is_refused():
+    with pytest.raises(ConfigError, match="expected a net whose TASK is 'separate', found 'lstm': .*known: bsrnn"):
+        Separate(SeparateConfig(net="lstm"))
+    assert "lstm" in registry.nets_for("compose") and "lstm" not in registry.nets_for("separate")

@@ -2,7 +2,8 @@
 
 A module of `songfoundry.nets` with a constant `NET`, of `songfoundry.systems` with `SYSTEM`, or of
 `songfoundry.data` with `DRAWS` is registered by being there. Another package adds its own by an entry point
-in the group `songfoundry.nets`, `songfoundry.systems` or `songfoundry.data` that names such a module.
+in the group `songfoundry.nets`, `songfoundry.systems` or `songfoundry.data` that names such a module. A net's module says by
+a constant `TASK`, "separate" or "compose", whose interface it keeps.
 """
 
 import difflib
@@ -38,6 +39,29 @@ def names(kind: str) -> list[str]:
     own = [m.name for m in pkgutil.iter_modules(import_module(package).__path__)]
     found = {name for name in own if _has_constant(f"{package}.{name}", KINDS[kind])}
     return sorted(found | {entry.name for entry in entry_points(group=package)})
+
+
+def nets_for(task: str) -> list[str]:
+    """List the names of the nets that keep a task's interface, sorted; imports them all."""
+    return [name for name in names("nets") if getattr(module("nets", name), "TASK", None) == task]
+
+
+def build_net(task: str, name: str, preset: str | None, options: dict, **given):
+    """Build a net of a task from a preset, with single values of it overridden by options and what the system gives itself.
+
+    Raises
+    ------
+    ConfigError : no such net for this task, no such preset, or an option that the net does not know.
+    """
+    found = module("nets", name)
+    if getattr(found, "TASK", None) != task:
+        raise ConfigError(f"expected a net whose TASK is {task!r}, found {name!r}: {nearest(name, nets_for(task))}")
+    if preset is not None and preset not in found.PRESETS:
+        raise ConfigError(f"expected a preset of {name}, found {preset!r}: {nearest(preset, list(found.PRESETS))}")
+    try:
+        return found.NET(**given, **{**(found.PRESETS[preset] if preset else {}), **options})
+    except TypeError as error:
+        raise ConfigError(f"expected options that {name} knows in net_options, found others ({error}): see its class") from None
 
 
 def module(kind: str, name: str) -> ModuleType:

@@ -10,7 +10,7 @@ from songfoundry import checkpoint, config, registry
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.systems.separate import Separate, SeparateConfig
 
-NAMES = registry.names("nets")
+NAMES = registry.nets_for("separate")
 PRESETS = [(name, preset) for name in NAMES for preset in registry.module("nets", name).PRESETS]
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("separate-*.toml"))
 

@@ -10,8 +10,9 @@ the feature size).
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NET", "PRESETS", "BandSplitRNN", "band_regions"]
+__all__ = ["NET", "PRESETS", "TASK", "BandSplitRNN", "band_regions"]
 
+TASK = "separate"
 # (upper edge in Hz, width in Hz, bins that share a mask value): fine where voices and bass lie, coarse where
 # only cymbals and air are. Shared mask values above 4 kHz save most of the heads' weights.
 LAYOUT = ((1000, 100, 1), (4000, 250, 1), (8000, 500, 2), (16000, 1000, 4), (24000, 2000, 4))

@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NET", "PRESETS", "SparseCompression", "band_sizes"]
+__all__ = ["NET", "PRESETS", "TASK", "SparseCompression", "band_sizes"]
 
+TASK = "separate"
 # Low, middle, high: share of the bins, stride and kernel of the down-sampling, convolution modules (paper, sec. 3.2).
 SHARES, STRIDES, KERNELS, DEPTHS = (0.175, 0.392, 0.433), (1, 4, 16), (3, 4, 16), (3, 2, 1)
 

@@ -10,8 +10,9 @@ where in the spectrum they stand, the bin's place is an input beside the magnitu
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NET", "PRESETS", "SpecUNet"]
+__all__ = ["NET", "PRESETS", "TASK", "SpecUNet"]
 
+TASK = "separate"
 # Millions of weights: 0.54, 5.4 and 21.4.
 PRESETS = {
     "tiny": {"width": 8, "levels": 5, "widest": 96},

@@ -10,7 +10,6 @@ from songfoundry import registry
 from songfoundry.audio.io import Clip
 from songfoundry.audio.overlap import overlap_add
 from songfoundry.config import Config
-from songfoundry.errors import ConfigError
 from songfoundry.metrics import separation as metrics
 from songfoundry.spectral import Stft
 from songfoundry.systems import Artifact
@@ -51,20 +50,11 @@ class Separate(nn.Module):
     def __init__(self, config: SeparateConfig):
         super().__init__()
         self.config = config
-        module = registry.module("nets", config.net)
-        presets = module.PRESETS
-        if config.preset is not None and config.preset not in presets:
-            raise ConfigError(
-                f"expected a preset of {config.net}, found {config.preset!r}: {registry.nearest(config.preset, list(presets))}"
-            )
-        options = {**(presets[config.preset] if config.preset else {}), **config.net_options}
         self.stft = Stft(config.n_fft, config.hop_length)
-        try:
-            self.net = module.NET(
-                stems=len(config.stems), channels=config.channels, sample_rate=config.sample_rate, n_fft=config.n_fft, **options
-            )
-        except TypeError as error:
-            raise ConfigError(f"expected options that {config.net} knows in net_options, found others ({error}): see its class") from None
+        self.net = registry.build_net(
+            "separate", config.net, config.preset, config.net_options,
+            stems=len(config.stems), channels=config.channels, sample_rate=config.sample_rate, n_fft=config.n_fft,
+        )  # fmt: skip
 
     @property
     def stems(self) -> list[str]:
