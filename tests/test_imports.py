@@ -109,7 +109,7 @@ def test_nets_data_and_metrics_are_blind_to_each_other():
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("soundfile", {"audio"}), ("av", {"audio"}), ("symusic", {"notes"}), ("safetensors", {"checkpoint"}),
+        ("soundfile", {"audio"}), ("av", {"audio"}), ("symusic", {"notes"}), ("miditok", {"notes"}), ("safetensors", {"checkpoint"}),
         ("lightning_fabric", {"trainer"}), ("typer", {"cli", "__main__"}), ("rich", {"cli"}),
         ("pickle", set()), ("marshal", set()), ("shelve", set()), ("joblib", set()), ("lightning", set()),
         ("torchaudio", set()), ("torchvision", set()), ("torchcodec", set()), ("dill", set()),

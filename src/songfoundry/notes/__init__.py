@@ -1,0 +1,28 @@
+"""Read, write, play and tokenise notes: the only room that knows MIDI."""
+
+from songfoundry.notes.midi import (
+    GROUPS,
+    MAX_BYTES,
+    MAX_SECONDS,
+    Part,
+    beat_times,
+    by_group,
+    parts,
+    read_member,
+    read_midi,
+)
+from songfoundry.notes.soundfont import MAX_RENDER_SECONDS, render
+
+__all__ = [
+    "GROUPS",
+    "MAX_BYTES",
+    "MAX_RENDER_SECONDS",
+    "MAX_SECONDS",
+    "Part",
+    "beat_times",
+    "by_group",
+    "parts",
+    "read_member",
+    "read_midi",
+    "render",
+]

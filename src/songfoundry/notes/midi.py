@@ -1,0 +1,173 @@
+"""Read and write MIDI files.
+
+Reading is symusic's work, after a look at the bytes that it cannot be trusted with: a 34-byte file can ask it for 8 GiB.
+"""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from songfoundry.errors import InputError, MissingExtraError
+
+MAX_BYTES = 8 * 2**20
+"""Largest MIDI file that is read; the longest real ones are a tenth of it."""
+MAX_SECONDS = 6 * 3600.0
+"""Longest piece that is read."""
+
+GROUPS = ("drums", "bass", "other")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold one instrument of a piece, times in seconds.
+
+    ``starts``, ``durations``: float64 (notes,), seconds; ``pitches``, ``velocities``: int64 (notes,), 0-127.
+    ``controls``: float64 (events, 3) with the columns seconds, controller number, value 0-127.
+    ``bends``: float64 (events, 2), seconds and -8192..8191.
+    """
+
+    program: int
+    is_drum: bool
+    name: str
+    starts: np.ndarray
+    durations: np.ndarray
+    pitches: np.ndarray
+    velocities: np.ndarray
+    controls: np.ndarray
+    bends: np.ndarray
+
+    @property
+    def group(self) -> str:
+        """Name the stem: drum channel and struck percussion are drums, GM programs 32-39 bass, all the rest other."""
+        # Woodblock, taiko, melodic tom, synth drum and reverse cymbal are drums in every stem collection, on whatever channel.
+        if self.is_drum or 115 <= self.program <= 119:
+            return "drums"
+        return "bass" if 32 <= self.program <= 39 else "other"
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last note ends."""
+        return float((self.starts + self.durations).max(initial=0.0))
+
+    def keep(self, chosen: np.ndarray) -> "Part":
+        """Copy the part with only the notes where ``chosen`` (bool, (notes,)) holds."""
+        names = ("starts", "durations", "pitches", "velocities")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+
+def read_midi(source: str | os.PathLike | bytes):
+    """Read a MIDI file, or its bytes, into a ``symusic.Score`` in ticks.
+
+    Raises:
+        InputError: no such file, not MIDI, cut short, too large, or longer than `MAX_SECONDS`.
+        MissingExtraError: symusic is not installed.
+    """
+    if isinstance(source, bytes):
+        return _parsed("the MIDI data", source)
+    name = Path(source).name
+    try:
+        with open(source, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"expected a MIDI file, {name} cannot be read ({error.strerror}): check the path") from error
+    return _parsed(name, data)
+
+
+def read_member(archive: str | os.PathLike, member: str):
+    """Read the MIDI file ``member`` of a zip archive as `read_midi` does."""
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, KeyError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: the member is encrypted
+        raise InputError(
+            f"expected {member} in the archive {Path(archive).name}, it cannot be read ({error}): check the archive"
+        ) from error
+    return _parsed(member, data)
+
+
+def _parsed(name: str, data: bytes):
+    """Look at the bytes, hand them to symusic, and look at what it made of them."""
+    symusic = _symusic()
+    _check_bytes(name, data)
+    try:
+        score = symusic.Score.from_midi(data)
+        seconds = float(score.to("Second").end())
+    except Exception as error:  # symusic raises bare RuntimeError and ValueError
+        raise InputError(f"expected a MIDI file, {name} does not parse ({error}): export it again") from error
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise InputError(f"expected at most {MAX_SECONDS / 3600:.0f} hours of music, {name} lasts {seconds / 3600:.3g}: cut it")
+    return score
+
+
+def parts(score) -> list[Part]:
+    """List the parts of a ``symusic.Score`` that have notes, with times in seconds."""
+    found = []
+    for track in score.to("Second").tracks:
+        notes = track.notes.numpy()
+        if not len(notes["time"]):
+            continue
+        controls, bends = track.controls.numpy(), track.pitch_bends.numpy()
+        found.append(
+            Part(
+                program=int(track.program),
+                is_drum=bool(track.is_drum),
+                name=track.name,
+                starts=notes["time"].astype(np.float64),
+                durations=notes["duration"].astype(np.float64),
+                pitches=notes["pitch"].astype(np.int64),
+                velocities=notes["velocity"].astype(np.int64),
+                controls=np.stack([controls[k].astype(np.float64) for k in ("time", "number", "value")], axis=1),
+                bends=np.stack([bends[k].astype(np.float64) for k in ("time", "value")], axis=1),
+            )
+        )
+    return found
+
+
+def by_group(pieces: Sequence[Part]) -> dict[str, list[Part]]:
+    """Sort parts into the stems drums, bass and other (each a list, perhaps empty)."""
+    return {group: [part for part in pieces if part.group == group] for group in GROUPS}
+
+
+def beat_times(score) -> np.ndarray:
+    """Return the second at which each quarter note of the piece falls: float64 (quarters,), one past the end included."""
+    quarter, seconds, pace = [0.0], [0.0], [0.5]  # where a tempo begins, when, and its seconds per quarter (120 until told)
+    for tempo in sorted(score.tempos, key=lambda tempo: tempo.time):
+        begins = tempo.time / score.ticks_per_quarter
+        seconds.append(seconds[-1] + (begins - quarter[-1]) * pace[-1])
+        quarter.append(begins)
+        pace.append(60.0 / tempo.qpm)
+    asked = np.arange(int(np.ceil(score.end() / score.ticks_per_quarter)) + 2)
+    segment = np.searchsorted(quarter, asked, side="right") - 1
+    return np.array(seconds)[segment] + (asked - np.array(quarter)[segment]) * np.array(pace)[segment]
+
+
+def _symusic():
+    """Import symusic."""
+    try:
+        import symusic
+    except ImportError as error:
+        raise MissingExtraError(
+            "expected the package symusic to read MIDI, found none: install it with `pip install songfoundry[midi]`"
+        ) from error
+    return symusic
+
+
+def _check_bytes(name: str, data: bytes) -> None:
+    """Refuse what symusic must not see: too many bytes, chunks longer than the file, a clock of zero."""
+    if len(data) > MAX_BYTES:
+        raise InputError(f"expected a MIDI file of at most {MAX_BYTES // 2**20} MiB, {name} is larger: split it")
+    if data[:4] != b"MThd" or len(data) < 14 or int.from_bytes(data[4:8], "big") != 6:
+        raise InputError(f"expected a standard MIDI file, {name} does not begin like one: check that it is a .mid file")
+    division = int.from_bytes(data[12:14], "big")
+    if not 0 < division < 0x8000:
+        raise InputError(f"expected ticks per quarter note in the header of {name}, found {division:#06x}: export it again")
+    at = 14
+    while at < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "big")
+        if at + 8 + size > len(data):
+            raise InputError(f"expected whole tracks, {name} ends within one (byte {at}): export or download it again")
+        at += 8 + size
