@@ -1,0 +1,49 @@
+"""Tell the key of a piece from its notes, by the Krumhansl-Kessler profiles.
+
+Reference: Krumhansl, "Cognitive Foundations of Musical Pitch", Oxford 1990, chapters 2 (profiles) and 4 (the algorithm:
+correlate how long each pitch class sounds with the 24 profiles).
+"""
+
+import numpy as np
+
+from .music import Notes
+
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+PROFILES = np.stack([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
+"""float64 (24 keys, 12 pitch classes): how well each fits; key = pitch class of the tonic + 12 for minor."""
+
+RELATIONS = ("equal", "relative", "neither")
+
+
+def key_scores(notes: Notes) -> np.ndarray:
+    """Correlate the time for which each pitch class sounds with the profile of each key: float64 (24,), -1 to 1.
+
+    Drums are left out. All are 0 where nothing sounds or all twelve sound equally long.
+    """
+    notes = notes.pitched
+    sounding = np.bincount(notes.pitches % 12, weights=notes.durations.astype(np.float64), minlength=12)
+    centred = sounding - sounding.mean()
+    length = np.linalg.norm(centred)
+    if length <= 1e-12 * max(1.0, sounding.sum()):
+        return np.zeros(24)
+    profiles = PROFILES - PROFILES.mean(1, keepdims=True)
+    return profiles @ centred / (np.linalg.norm(profiles, axis=1) * length)
+
+
+def key_of(notes: Notes) -> int | None:
+    """Give the key whose profile fits best (tonic + 12 for minor), or None where there is nothing to tell it by."""
+    scores = key_scores(notes)
+    return int(scores.argmax()) if scores.any() else None
+
+
+def relative(key: int) -> int:
+    """Give the relative key: the one with the same scale in the other mode."""
+    return (key + 9) % 12 + 12 if key < 12 else (key - 12 + 3) % 12
+
+
+def key_relation(first: int | None, second: int | None) -> str:
+    """Say how two keys stand to each other: "equal", "relative" or "neither" (also where one is not known)."""
+    if first is None or second is None:
+        return "neither"
+    return "equal" if first == second else "relative" if second == relative(first) else "neither"
