@@ -21,8 +21,8 @@ from songfoundry.notes.arranging import (
 )
 
 
-def note(start, pitch, length=1.0, program=0, velocity=80):
-    return NoteEvent(0, start, length, pitch, velocity, program, start / 2, length / 2)
+def note(start, pitch, length=1.0, program=0, velocity=80, track=0):
+    return NoteEvent(0, start, length, pitch, velocity, program, start / 2, length / 2, track)
 
 
 def score(*tracks, division=480):
@@ -85,12 +85,14 @@ def test_written_notes_go_to_their_tracks_and_leave_the_others_alone():
     drums = midi_bytes.part(9, 25, [(0, 60, 36, 100)])
     piece = score(midi_bytes.track([]), high, low, drums)
     before = [notes(track) for track in piece.tracks]
-    written = [note(0, 71, program=52), note(0.5, 50, program=52), note(1, 38, program=-1, velocity=99), note(2, 40, program=33)]
-    assert insert(piece, written, 1920) == 4
+    written = [note(0, 71, track=0), note(0.5, 50, track=1), note(1, 38, program=-1, velocity=99, track=2)]
+    written += [note(2, 40, program=33, track=None), note(3, 41, program=33, track=None)]
+    assert insert(piece, written, 1920) == 5
     after = [notes(track) for track in piece.tracks]
     assert [(t.program, t.is_drum) for t in piece.tracks][-1] == (33, False)
     new = [sorted(set(now) - set(then)) for then, now in zip([*before, []], after, strict=True)]
-    assert [row for row in new if row] == [[(1920, 480, 71, 80)], [(2160, 480, 50, 80)], [(2400, 480, 38, 99)], [(2880, 480, 40, 80)]]
+    assert new[:3] == [[(1920, 480, 71, 80)], [(2160, 480, 50, 80)], [(2400, 480, 38, 99)]]
+    assert new[3] == [(2880, 480, 40, 80), (3360, 480, 41, 80)]
 
 
 def test_no_note_is_struck_while_its_pitch_sounds():

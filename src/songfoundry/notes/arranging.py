@@ -26,7 +26,8 @@ _FINEST = 48
 class NoteEvent:
     """Hold a written note: `bar` from 0, `start` and `length` in quarter notes, `seconds` and `sounds` (how long) in seconds.
 
-    All counted from the bar line where the writing begins; pitch and velocity 0-127, program 0-127 or -1 for drums.
+    All counted from the bar line where the writing begins; pitch and velocity 0-127, program 0-127 or -1 for drums. `track` is
+    the number of the score's track that plays it, None for one that the score does not have yet.
     """
 
     bar: int
@@ -37,6 +38,7 @@ class NoteEvent:
     program: int
     seconds: float
     sounds: float
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,9 @@ def release(score, tick: int) -> None:
 def insert(score, events: Sequence[NoteEvent], origin: int, limit: int | None = None) -> int:
     """Write notes into a score, in place, beside what it has; returns how many found room.
 
-    A note goes to the track of its program (of several the one whose notes lie nearest to its pitch), or to a new one. A
-    note that would strike a pitch of its program while a note that was there holds it is left out, and one that would ring
-    into such a note, into the same pitch struck anew or past `limit` is shortened: no note hangs.
+    A note goes to the track that it names, or else to a new one for its program. A note that would strike a pitch of its track
+    while a note that was there holds it is left out, and one that would ring into such a note, into the same pitch struck
+    anew or past `limit` is shortened: no note hangs.
 
     Parameters
     ----------
@@ -188,39 +190,35 @@ def insert(score, events: Sequence[NoteEvent], origin: int, limit: int | None = 
     """
     symusic = _symusic()
     sounding: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    centres: list[float] = []
-    for track in score.tracks:
+    for number, track in enumerate(score.tracks):
         columns = track.notes.numpy()
-        centres.append(float(columns["pitch"].mean()) if len(columns["pitch"]) else 60.0)
         for time, length, pitch in zip(columns["time"].tolist(), columns["duration"].tolist(), columns["pitch"].tolist(), strict=True):
             if time + length > origin:
-                sounding.setdefault((_program(track), pitch), []).append((time, time + length))
-    placed, last = [], {}
+                sounding.setdefault((number, pitch), []).append((time, time + length))
+    new: dict[int, int] = {}
+    placed, last = 0, {}
     for event in sorted(events, key=lambda event: event.start):
         begin = origin + round(event.start * score.ticks_per_quarter)
         end = max(begin + 1, origin + round((event.start + event.length) * score.ticks_per_quarter))
-        key = (event.program, event.pitch)
-        others = sounding.get(key, ())
+        number = new.get(event.program) if event.track is None else event.track
+        others = sounding.get((number, event.pitch), ())
         if any(start <= begin < stop for start, stop in others) or (limit is not None and begin >= limit):
             continue
         end = min([end, *(start for start, _ in others if start > begin), *([] if limit is None else [limit])])
-        before = last.get(key)
-        if before is not None and before[1] > begin:
-            if before[0] == begin:
+        before = last.get((number, event.pitch))
+        if before is not None and before.time + before.duration > begin:
+            if before.time == begin:
                 continue
-            before[1] = begin
-        last[key] = [begin, end, event]
-        placed.append(last[key])
-    for begin, end, event in placed:
-        tracks = [n for n, track in enumerate(score.tracks) if _program(track) == event.program]
-        if not tracks:
+            before.duration = begin - before.time
+        if number is None:
+            number = new[event.program] = len(score.tracks)
             name = "Drums" if event.program < 0 else ""
             score.tracks.append(symusic.Track(name=name, program=max(0, event.program), is_drum=event.program < 0))
-            centres.append(float(event.pitch))
-            tracks = [len(score.tracks) - 1]
-        chosen = min(tracks, key=lambda n: abs(centres[n] - event.pitch))
-        score.tracks[chosen].notes.append(symusic.Note(begin, end - begin, event.pitch, event.velocity))
-    return len(placed)
+        notes = score.tracks[number].notes
+        notes.append(symusic.Note(begin, end - begin, event.pitch, event.velocity))
+        last[number, event.pitch] = notes[-1]
+        placed += 1
+    return placed
 
 
 def without(score, begin: int, end: int, tracks: Sequence[int] | None = None):
@@ -260,7 +258,3 @@ def tail(score, tick: int):
         if len(moved.notes):
             new.tracks.append(moved)
     return new
-
-
-def _program(track) -> int:
-    return -1 if track.is_drum else int(track.program)
