@@ -328,8 +328,25 @@ def test_both_decoders_agree(foreign_files, monkeypatch):
     a = io.read(folder / "a.m4a").samples
     monkeypatch.setattr(foreign, "have_pyav", lambda: False)
     b = io.read(folder / "a.m4a").samples
-    assert 0 <= b.shape[1] - a.shape[1] < 1024  # the program keeps the padding of the last AAC frame
-    assert np.abs(a - b[:, : a.shape[1]]).max() < 1e-5
+    assert a.shape == b.shape == (2, 88200)
+    assert np.abs(a - b).max() < 1e-5
+
+
+@pytest.mark.parametrize("samples", [100, 1024, 16384 + 512])
+def test_an_m4a_is_as_long_as_its_sound(tmp_path, decoder, samples):
+    io.write(tmp_path / "a.wav", music(2.0, seed=4)[:, :samples], RATE)
+    program = shutil.which("ffmpeg") or pytest.skip("no ffmpeg program to make the file with")
+    # An edit list in milliseconds, one in samples, and a file in fragments that has neither and ends with its last frame.
+    exact, fragments = ["-movie_timescale", str(RATE)], ["-movflags", "frag_keyframe+empty_moov"]
+    for options, longer in (([], 1), (exact, 1), (fragments, 2049)):
+        subprocess.run([program, "-v", "error", "-y", "-i", tmp_path / "a.wav", "-c:a", "aac", *options, tmp_path / "a.mp4"], check=True)
+        assert 0 <= io.read(tmp_path / "a.mp4").samples.shape[1] - samples < longer
+
+
+def test_a_program_that_leaves_the_padding_out_itself_loses_nothing(foreign_files):
+    source = foreign.FfmpegSource(str(foreign_files[0] / "a.m4a"), "a.m4a", "mov", 0)
+    assert [source._padding(given) for given in (87 * 1024, 88200, 86 * 1024)] == [87 * 1024 - 88200, 0, 0]
+    source.close()
 
 
 def test_tags_that_are_no_utf8_hinder_nobody(foreign_files, decoder, tmp_path):

@@ -165,11 +165,13 @@ class FfmpegSource:
     """Decode one audio stream with an ffmpeg program, which writes float32 with a Sun AU header to a pipe."""
 
     def __init__(self, path: str, name: str, demuxer: str, stream: int) -> None:
-        self._name, self._demuxer = name, demuxer
+        self._demuxer = demuxer
         self._process: subprocess.Popen | None = None
         self._errors = None
         source = ["-protocol_whitelist", "file,pipe", "-f", demuxer, "-i", "file:" + os.path.abspath(path)]
         base = [ffmpeg_program() or "ffmpeg", "-nostdin", "-hide_banner"]
+        self._base = [*base, "-v", "error"]
+        self._packets = [*source, "-map", f"0:a:{stream}", "-c", "copy", "-f", "framecrc", "pipe:1"]
         # without an output ffmpeg prints what it found and stops
         try:
             told = subprocess.run([*base, *source], stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
@@ -217,15 +219,59 @@ class FfmpegSource:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield float32 (channels, samples) as they come through the pipe."""
-        width = 4 * self.channels
+        width, given, held = 4 * self.channels, 0, None
         while True:
             data = self._process.stdout.read(16384 * width)  # a buffered pipe: short only at the end
             data = data[: len(data) - len(data) % width]
             if not data:
                 break
-            yield np.frombuffer(data, ">f4").astype(np.float32).reshape(-1, self.channels).T
+            block = np.frombuffer(data, ">f4").astype(np.float32).reshape(-1, self.channels).T
+            given += block.shape[1]
+            if held is not None and block.shape[1] < 4096:  # the padding of a frame may begin in the block before
+                held = np.concatenate([held, block], axis=1)
+                continue
+            if held is not None:
+                yield held
+            held = block
         if self._process.wait() != 0:
             self.damage = self._last_error() or "ffmpeg stopped"
+        if held is not None:
+            padding = self._padding(given) if self._demuxer == "mov" and not self.damage else 0
+            yield held[:, : held.shape[1] - padding]
+
+    def _padding(self, given: int) -> int:
+        """Count the samples behind the sound among the `given`: the last AAC frame is whole, its packet's duration tells.
+
+        The program has no option to leave them out, but lists the packets; and only where their times and `given` agree but
+        for this padding is anything counted, so that a program that leaves it out itself loses nothing.
+        """
+        listing, exact = self._packet_times(), self._packet_times("-ignore_editlist", "1")
+        if listing is None:
+            return 0
+        count, first, start, whole, last = listing
+        # An edit list counts in milliseconds as a rule, and the program's durations follow it; the track's own are exact.
+        if exact is not None and exact[0] == count and abs(exact[-1] - last) <= 0.001 * self.rate + 1:
+            last = exact[-1]
+        return whole - last if last < whole and given == start + whole - max(0, first) else 0
+
+    def _packet_times(self, *options: str) -> tuple[int, int, int, int, int] | None:
+        """List the packets: their number, and in samples the first one's start, the last one's, a whole one's duration, the last's.
+
+        None where there are not two.
+        """
+        unit, count, first, before, last = 0.0, 0, 0, (0, 0), (0, 0)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        try:
+            with subprocess.Popen([*self._base, *options, *self._packets], text=True, **pipes) as listing:
+                for line in listing.stdout:
+                    if found := re.match(r"#tb 0: (\d+)/(\d+)", line):
+                        unit = int(found[1]) / int(found[2]) * self.rate
+                    elif found := re.match(r"0, *-?\d+, *(-?\d+), *(\d+),", line):
+                        before, last = last, (int(found[1]), int(found[2]))
+                        first, count = last[0] if not count else first, count + 1
+        except OSError:
+            return None
+        return (count, *(round(value * unit) for value in (first, last[0], before[1], last[1]))) if count > 1 else None
 
     def _last_error(self) -> str:
         try:

@@ -24,7 +24,7 @@ def separate(
     minus: Annotated[str | None, typer.Option(help="Everything but these: bass")] = None,
     start: Annotated[float, typer.Option(help="First second of the song to write.")] = 0.0,
     duration: Annotated[float | None, typer.Option(help="How many seconds to write.")] = None,
-    preview: Annotated[float | None, typer.Option(help="Write only the loudest stretch of so many seconds.")] = None,
+    preview: Annotated[float | None, typer.Option(help="Write only the loudest stretch of so many seconds, as the whole run gives it.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave songs alone whose stems are there.")] = False,
     jobs: Annotated[int, typer.Option(help="Songs at once, each in a process of its own.")] = 1,
@@ -46,6 +46,9 @@ def separate(
     0 all done, 1 some of several songs failed, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no
     unfinished file is left). Channels 1 and 2 are separated as a stereo pair, 3 and 4 as the next; mono is doubled and
     averaged.
+
+    What --preview, or --start and --duration, write has the very bits of the whole run's stems; where stems go over full
+    scale, --clip-mode rescale turns all of them down by one gain, which a part takes from itself and not from the whole song.
     """
     from songfoundry import batch, hardware
     from songfoundry.errors import Cancelled
