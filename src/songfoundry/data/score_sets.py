@@ -73,18 +73,26 @@ def find_collection(path: str | os.PathLike) -> Collection:
         hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
         raise DatasetError(f"expected a folder of MIDI files, or an archive, at {path}, found none{hint}: check the path")
     place = place.resolve()
-    return _folder(place) if place.is_dir() else _archive(place, place.stat().st_mtime_ns)
+    if place.is_dir():
+        return _folder(place)
+    beside = (place, *_beside(place))
+    return _archive(place, tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in beside if file.exists()))
 
 
-def allowed(piece: Piece, include: Iterable[str], licences: Iterable[str]) -> bool:
+def _beside(place: Path) -> tuple[Path, Path]:
+    """Name the files that belong to an archive: its index and its beats."""
+    return place.parent / "index.json", place.with_name(f"{place.stem}_beats.zip")
+
+
+def allowed(name: str, licence: str, include: Iterable[str], licences: Iterable[str]) -> bool:
     """Tell whether a piece's name matches a shell pattern and its licence is among those; no licences named: any."""
-    wanted = {licence.lower() for name in licences for licence in (PERMISSIVE if name == "permissive" else (name,))}
-    return (not wanted or piece.licence.lower() in wanted) and any(fnmatch(piece.name, pattern) for pattern in include)
+    wanted = {one.lower() for word in licences for one in (PERMISSIVE if word == "permissive" else (word,))}
+    return (not wanted or licence.lower() in wanted) and any(fnmatch(name, pattern) for pattern in include)
 
 
 @lru_cache(maxsize=16)
-def _archive(place: Path, _changed: int) -> Collection:
-    index = place.parent / "index.json"
+def _archive(place: Path, _changed: tuple) -> Collection:
+    index, beats = _beside(place)
     try:
         entries = json.loads(index.read_text(encoding="utf-8"))["datasets"]
         name, about = next((name, about) for name, about in entries.items() if about["file"] == place.name)
@@ -104,7 +112,7 @@ def _archive(place: Path, _changed: int) -> Collection:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"expected an index of pieces with splits in {index}, found something else ({error}): mend it") from None
-    marks = [_hash(file) for file in (place, place.with_name(f"{place.stem}_beats.zip")) if file.exists()]
+    marks = [_hash(file) for file in (place, beats) if file.exists()]
     # The index decides splits, keys and metres, so it belongs to the content.
     marks.append(hashlib.sha1(json.dumps(about, sort_keys=True).encode()).hexdigest())
     return Collection(name, place, pieces, hashlib.sha1("".join(marks).encode()).hexdigest())
