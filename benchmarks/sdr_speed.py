@@ -14,7 +14,7 @@ import time  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from songfoundry.metrics import separation  # noqa: E402
+from songfoundry.metrics import bsseval, separation  # noqa: E402
 
 
 def stems_and_estimates(count: int, seconds: float, rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +50,7 @@ def main() -> None:
         found["ours"] = separation.frame_sdr(references, estimates, options.rate)
 
     def theirs():
-        found["museval"] = separation.bss_eval(references, estimates, options.rate, filter_taps=options.taps)["SDR"]
+        found["museval"] = bsseval.bss_eval(references, estimates, options.rate, filter_taps=options.taps)["SDR"]
 
     mine, other = cpu_seconds(ours, 5), cpu_seconds(theirs, 1)
     print(f"{options.stems} stereo stems of {options.seconds:g} s at {options.rate} Hz, CPU seconds")

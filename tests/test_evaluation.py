@@ -13,7 +13,8 @@ from songfoundry import evaluation
 from songfoundry.audio import io
 from songfoundry.cli import app
 from songfoundry.errors import ConfigError, DatasetError, OutputError
-from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR, bss_eval
+from songfoundry.metrics.bsseval import bss_eval
+from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR
 
 RATE = 44100
 

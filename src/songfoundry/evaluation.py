@@ -18,7 +18,8 @@ from songfoundry.config import Config
 from songfoundry.data.songs import ACCOMPANIMENT, STEMS, Song, find_songs, read_song, read_source, stereo
 from songfoundry.errors import ConfigError, DatasetError
 from songfoundry.metrics.baselines import baseline_estimates, ideal_ratio_mask
-from songfoundry.metrics.separation import SDR_V4, SDR_V4_REFERENCES, Row, aggregate, bss_eval, present_stems, score_song
+from songfoundry.metrics.bsseval import bss_eval
+from songfoundry.metrics.separation import SDR_V4, SDR_V4_REFERENCES, Row, aggregate, present_stems, score_song
 
 FOUR, TWO, NO_VOCALS = "four-stem songs", "two-stem songs", "songs without vocals"
 SILENCE, ORACLE = "silence", "oracle (ideal ratio mask)"

@@ -11,7 +11,7 @@ from typing import Any
 from songfoundry import __version__, checkpoint
 from songfoundry.errors import CheckpointError
 from songfoundry.hardware import free_threads
-from songfoundry.metrics.separation import museval_metrics
+from songfoundry.metrics.bsseval import museval_metrics
 from songfoundry.runs import environment
 
 EXTRAS = {
