@@ -12,17 +12,23 @@ from songfoundry.notes.midi import (
     read_midi,
 )
 from songfoundry.notes.soundfont import MAX_RENDER_SECONDS, render
+from songfoundry.notes.tokens import KEYS, STYLES, TokenConfig, Tokenizer, tokenizer
 
 __all__ = [
     "GROUPS",
+    "KEYS",
     "MAX_BYTES",
     "MAX_RENDER_SECONDS",
     "MAX_SECONDS",
+    "STYLES",
     "Part",
+    "TokenConfig",
+    "Tokenizer",
     "beat_times",
     "by_group",
     "parts",
     "read_member",
     "read_midi",
     "render",
+    "tokenizer",
 ]
