@@ -89,7 +89,8 @@ def test_equals_musevals_published_scores(shared_data):
     references = np.stack([stems[3], stems[:3].sum(axis=0)])
     np.random.seed(0)
     estimates = np.stack([np.random.random((300032, 2)).T for _ in range(2)])
-    ours = sep.frame_sdr(references[..., :300032], estimates, 44100)
+    whole = 6 * 44100  # decoders differ in where the last AAC frame ends, and the tail of 0.8 s counts for nothing
+    ours = sep.frame_sdr(references[..., :whole], estimates[..., :whole], 44100)
     theirs = [[frame["metrics"]["SDR"] for frame in target["frames"]] for target in expected["targets"]]
     # They are rounded to five digits.
     np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -186,7 +186,7 @@ def test_two_stem_songs_are_scored_as_vocals_and_accompaniment():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"preset": "smal"}, r"expected a preset of bsrnn, found 'smal': did you mean 'small'\? known: base, small, tiny"),
+        ({"preset": "smal"}, r"expected a preset of bsrnn, found 'smal': did you mean 'small'\? known: base, medium, small, tiny"),
         ({"net": "scnett"}, r"expected the name of one of the nets, found 'scnett': did you mean 'scnet'\?"),
         ({"net_options": {"layer": 1}}, "expected options that bsrnn knows in net_options, found others .*'layer'"),
         ({"net": "scnet", "net_options": {"output": "masks"}}, "found others .*should be 'map' or 'mask', not 'masks'"),
