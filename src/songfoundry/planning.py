@@ -16,7 +16,7 @@ from songfoundry.notes.arranging import Bar
 from songfoundry.prompts import find_track, key_and_scale, program_of, programs_of, read, scale_of, token_metre
 from songfoundry.steering import part_tokens
 
-__all__ = ["Plan", "accompany", "anew", "continued", "infill"]
+__all__ = ["Plan", "accompany", "anew", "continued", "infill", "seconds_at"]
 
 _LAST_BARS = 4
 """So many bars at a prompt's end give the tempo that goes on."""
@@ -35,7 +35,7 @@ class Plan:
         a minute), where each tempo begins. key : 0-23 or None. scale : bool (12,) or None. programs : those that may play, or None.
     part : notes that are forced, by written bar. part_programs : the programs of that part, as the tokens say them.
     homes : the track of `base` that each program of the tokens stands for.
-    prompt_bars : bars of the prompt. said : sentences for the user.
+    prompt_bars : bars of the prompt. free_metre, free_tempo : whether tokens may say others. said : sentences for the user.
     """
 
     mode: str
@@ -55,19 +55,22 @@ class Plan:
     part_programs: tuple[int, ...] = ()
     homes: dict[int, int] = field(default_factory=dict)
     prompt_bars: int = 0
+    free_metre: bool = False
+    free_tempo: bool = False
     said: list[str] = field(default_factory=list)
 
     def metre_of(self, bar: int) -> tuple[int, int]:
         """Give the metre of the written bar `bar` (from 0)."""
         return self.metres[min(bar, len(self.metres) - 1)]
 
-    def seconds(self, quarters: float) -> float:
-        """Turn quarter notes from the origin into seconds from the origin."""
-        total = 0.0
-        for number, (begin, qpm) in enumerate(self.pace):
-            end = self.pace[number + 1][0] if number + 1 < len(self.pace) else np.inf
-            total += max(0.0, min(quarters, end) - begin) * 60 / qpm
-        return total
+
+def seconds_at(pace: Sequence[tuple[float, float]], quarters: float) -> float:
+    """Turn quarter notes from the origin into seconds from there, by a `Plan.pace`."""
+    total = 0.0
+    for number, (begin, qpm) in enumerate(pace):
+        end = pace[number + 1][0] if number + 1 < len(pace) else np.inf
+        total += max(0.0, min(quarters, end) - begin) * 60 / qpm
+    return total
 
 
 def continued(tokenizer, score, *, name: str, bars: int, room: int, style: str | None, key: int | None, find_key: bool) -> Plan:
@@ -130,7 +133,7 @@ def accompany(
     return Plan(
         "accompany", base, 0, limit, _opening(tokenizer, base, metres[0], style, key), len(lines), metres,
         (lines[0].numerator, lines[0].denominator), pace, key, scale, None if programs is None else programs | {kept}, style,
-        part_tokens(tokenizer, ids), (kept,), prompt.homes, 0, prompt.said,
+        part_tokens(tokenizer, ids), (kept,), prompt.homes, said=prompt.said,
     )  # fmt: skip
 
 

@@ -15,12 +15,10 @@ from songfoundry.notes.quantising import apart
 from songfoundry.registry import nearest
 
 __all__ = [
-    "KEYS", "MAX_NOTES", "MAX_SECONDS", "Prompt", "find_track", "key_and_scale", "notes_of", "parse_key", "parse_metre", "program_of",
+    "MAX_NOTES", "MAX_SECONDS", "Prompt", "find_track", "key_and_scale", "notes_of", "parse_key", "parse_metre", "program_of",
     "programs_of", "read", "scale_of", "token_metre",
 ]  # fmt: skip
 
-KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in "C C# D Eb E F F# G Ab A Bb B".split())
-"""Names of the keys by number: pitch class of the tonic, and 12 more for minor."""
 MAX_NOTES = 200_000
 """Most notes of a prompt."""
 MAX_SECONDS = 3600.0

@@ -35,13 +35,13 @@ class Steered:
 
     Attributes
     ----------
-    written : bars begun since the prompt, so that the first bar that is written is number 1.
+    written : number of the bar under way, the first that is written being 1.
     position : grid step of the bar where the next note stands (-1 before the first). struck : notes begun in this bar.
     """
 
-    def __init__(self, grammar, tokenizer, rules: Sequence[Rule] = ()):
+    def __init__(self, grammar, tokenizer, rules: Sequence[Rule] = (), written: int = 0, position: int = -1):
         self.grammar, self.tokenizer, self.rules = grammar, tokenizer, list(rules)
-        self.written, self.position, self.struck = 0, -1, 0
+        self.written, self.position, self.struck = written, position, 0
         self._mask: np.ndarray | None = None
 
     def __getattr__(self, name: str):
@@ -81,8 +81,9 @@ class Steered:
 
     def copy(self) -> "Steered":
         """Copy grammar and rules, for another variation."""
-        new = Steered(self.grammar.copy(), self.tokenizer, [rule.copy() for rule in self.rules])
-        new.written, new.position, new.struck = self.written, self.position, self.struck
+        rules = [rule.copy() for rule in self.rules]
+        new = Steered(self.grammar.copy(), self.tokenizer, rules, self.written, self.position)
+        new.struck = self.struck
         return new
 
 

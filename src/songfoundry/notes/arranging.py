@@ -12,7 +12,8 @@ from songfoundry.errors import InputError
 from songfoundry.notes.midi import _symusic
 
 __all__ = [
-    "Bar", "NoteEvent", "bars", "fine_clock", "insert", "last_onset", "mean_qpm", "new_score", "release", "set_course", "tail", "without",
+    "Bar", "NoteEvent", "add_track", "bars", "fine_clock", "insert", "last_onset", "mean_qpm", "new_score", "release", "set_course", "tail",
+    "without",
 ]  # fmt: skip
 
 _CHASED = (0, 32, 7, 10, 11, 91, 93)
@@ -219,6 +220,12 @@ def insert(score, events: Sequence[NoteEvent], origin: int, limit: int | None = 
         last[number, event.pitch] = notes[-1]
         placed += 1
     return placed
+
+
+def add_track(score, like) -> int:
+    """Add an empty track of another one's name and instrument, in place; returns its number."""
+    score.tracks.append(_symusic().Track(name=like.name, program=like.program, is_drum=like.is_drum))
+    return len(score.tracks) - 1
 
 
 def without(score, begin: int, end: int, tracks: Sequence[int] | None = None):

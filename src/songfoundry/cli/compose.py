@@ -1,0 +1,103 @@
+"""Parse and print for `songfoundry compose`."""
+
+from typing import Annotated
+
+import typer
+
+
+def compose(
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT.mid|DIR]...", help="None: from nothing.")] = None,
+    model: Annotated[str | None, typer.Option(help="transformer, lstm, a name, or a .safetensors. Default: transformer.")] = None,
+    bars: Annotated[int | None, typer.Option(help="How many to write. Default: 8; with --melody all of that track.")] = None,
+    variations: Annotated[int, typer.Option(help="How many pieces for each prompt.")] = 4,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same music.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="Below 1 safer, above 1 wilder; 0 the likeliest. Default: 1.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest tokens. Default: all.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that have this share. Default: 0.98.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Leave out what is below this share of the likeliest.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: pitches struck lately are less likely.")] = None,
+    keep_prompt: Annotated[bool, typer.Option("--keep-prompt/--only-new", help="Write the prompt too, or leave it out.")] = True,
+    lock: Annotated[
+        str | None, typer.Option(help="What is kept: metre,tempo,key,instruments (the default); key=hard; none.")
+    ] = None,
+    key_strength: Annotated[float | None, typer.Option(help="How strongly key=soft dislikes strange pitches. Default: 4.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="A real ending: the last bar comes to rest on the tonic.")] = False,
+    key: Annotated[str | None, typer.Option(help='"A minor", "Bb major". Default: the prompt\'s own.')] = None,
+    metre: Annotated[str | None, typer.Option(help="3/4, 6/8 ... without a prompt. Default: 4/4.")] = None,
+    tempo: Annotated[float | None, typer.Option(help="Quarter notes a minute, without a prompt. Default: 120.")] = None,
+    style: Annotated[str | None, typer.Option(help="pop, folk, chorale, piano, band, drums or other. Default: as the prompt.")] = None,
+    melody: Annotated[str | None, typer.Option(help="Keep this track (name or number) and write the others anew.")] = None,
+    chords: Annotated[str | None, typer.Option(help='"C G Am F": one a bar, round and round.')] = None,
+    replace_bars: Annotated[str | None, typer.Option(help="5-8: write these bars anew, keep all others.")] = None,
+    between: Annotated[tuple[str, str] | None, typer.Option(metavar="A.mid B.mid", help="Write from the one to the other.")] = None,
+    steps: Annotated[int, typer.Option(help="In so many pieces, with --between.")] = 5,
+    out: Annotated[str, typer.Option(help="Folder.")] = "composed",
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write a report, one line of JSON a piece; - prints it.")] = None,
+    score: Annotated[bool, typer.Option("--score", help="Write MusicXML and an engraved page too.")] = False,
+    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Write a .wav.")] = True,
+    picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Write a piano roll as .png.")] = True,
+    soundfont: Annotated[str | None, typer.Option(help="Play with this .sf2. Default: the built-in synthesiser.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
+    progress: Annotated[str, typer.Option(help="bar, json (lines on standard error) or none.")] = "bar",
+) -> None:
+    """Go on from a MIDI prompt in its key, metre and tempo; or begin from nothing, accompany, fill a gap.
+
+    Prints the paths that were written on standard output, and what there is to say about them on standard error. Exit code:
+    0 all done, 1 some of several prompts failed, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no
+    unfinished file is left).
+    """
+    from songfoundry import composing
+    from songfoundry.cli.separate import _Bar, _stopping
+    from songfoundry.composer import DEFAULT_MODEL
+    from songfoundry.errors import Cancelled
+
+    wishes = {
+        "bars": bars, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "lock": lock, "end": end,
+        "repetition_penalty": repetition_penalty, "key_strength": key_strength, "key": key, "metre": metre, "tempo": tempo,
+        "style": style, "melody": melody, "chords": chords, "replace_bars": replace_bars,
+    }  # fmt: skip
+    with _Bar(progress) as show, _stopping() as stop:
+        try:
+            outcomes = composing.compose_all(
+                prompts or [], out=out, model=model or DEFAULT_MODEL, device=device, threads=threads, progress=show, cancel=stop.event,
+                variations=variations, seed=seed, between=between, steps=steps, keep_prompt=keep_prompt, audio=audio, picture=picture,
+                score=score, soundfont=soundfont, **{name: wish for name, wish in wishes.items() if wish is not None},
+            )  # fmt: skip
+        except Cancelled:
+            typer.echo("stopped: no unfinished file was left", err=True)
+            raise typer.Exit(128 + stop.number) from None
+    pieces = [piece for outcome in outcomes for piece in outcome.pieces]
+    if json not in (None, "-"):
+        composing.write_report(json, pieces)
+    _report(outcomes, as_json=json == "-")
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    if len(outcomes) > 1 and failed:
+        typer.echo(f"{failed} of {len(outcomes)} prompts failed", err=True)
+    raise typer.Exit(0 if not failed else 2 if failed == len(outcomes) else 1)
+
+
+def _report(outcomes, as_json: bool) -> None:
+    """Print paths and notes, or lines of JSON."""
+    import json
+
+    for outcome in outcomes:
+        if outcome.error:
+            typer.echo(outcome.error, err=True)
+        for piece in outcome.pieces:
+            row = piece.as_json()
+            if as_json:
+                typer.echo(json.dumps(row, ensure_ascii=False))
+                continue
+            for path in piece.paths.values():
+                typer.echo(path)
+        if outcome.pieces and not as_json:
+            row = outcome.pieces[0].as_json()
+            keys = f", {row['key']}" if row["key"] else ""
+            count = sum(len(piece.composition.notes) for piece in outcome.pieces)
+            many = f"{len(outcome.pieces)} x " if len(outcome.pieces) > 1 else ""
+            course = f"{row['metre']}, {row['qpm']:g} quarter notes a minute{keys}"
+            pace = f"{count} notes in {row['elapsed']:.1f} s with {row['model']}, seed {row['seed']}"
+            typer.echo(f"{outcome.source or 'new'}: {many}{row['bars']} bars of {course}; {pace}", err=True)
+            for sentence in dict.fromkeys(said for piece in outcome.pieces for said in piece.said):
+                typer.echo(f"  {sentence}", err=True)
