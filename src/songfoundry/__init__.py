@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "separate": "songfoundry.verbs",
     "Separator": "songfoundry.separator",
+    "compose": "songfoundry.composing",
+    "Composer": "songfoundry.composer",
     "train": "songfoundry.training",
     "evaluate_separation": "songfoundry.evaluation",
     "export_onnx": "songfoundry.export",

@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (
     # name, module in this package : what in it is the command (a function) or the group of commands (a Typer)
     ("separate", "separate:separate"),
+    ("compose", "compose:compose"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),
