@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = {
     "errors": 0, "config": 0, "registry": 0,
-    "audio": 1, "notes": 1, "spectral": 1, "synth": 1, "voice": 1, "diffusion": 1, "hardware": 1,
+    "audio": 1, "notes": 1, "orchestra": 1, "spectral": 1, "synth": 1, "voice": 1, "diffusion": 1, "hardware": 1,
     "nets": 2, "data": 2, "metrics": 2,
     "checkpoint": 3, "systems": 3,
     "runs": 4, "schedule": 4, "trainer": 4,
