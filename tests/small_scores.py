@@ -1,6 +1,7 @@
 """Write small collections of MIDI files for tests: archives with an index, and plain folders."""
 
 import json
+import random
 import zipfile
 from pathlib import Path
 
@@ -13,12 +14,10 @@ def metre(tick: int, numerator: int, denominator: int) -> tuple[int, bytes]:
 
 
 def tune(bars: int = 12, low: int = 60, numerator: int = 4, denominator: int = 4, qpm: float | None = 120, seed: int = 0) -> bytes:
-    """A melody and chords, both on program 0: eighths up and down, another figure in each bar."""
+    """A melody in eighths and chords, both on program 0; hardly two bars are alike."""
     eighths = numerator * 8 // denominator
-    bar = eighths * 240
-    melody = [
-        (b * bar + 240 * e, 240, low + (e * (1 + (b + seed) % 3) + b * 2) % 12, 90) for b in range(bars) for e in range(eighths)
-    ]
+    bar, dice = eighths * 240, random.Random(seed)
+    melody = [(240 * e, 240, low + dice.randrange(12), 90) for e in range(bars * eighths)]
     chords = [(b * bar, bar, low - 12 + p, 70) for b in range(bars) for p in (0, 4, 7)]
     events = [metre(0, numerator, denominator), *([tempo(0, qpm)] if qpm else [])]
     return midi([track(events), part(0, 0, melody), part(1, 0, chords)])

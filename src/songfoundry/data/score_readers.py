@@ -23,6 +23,8 @@ CHOIR = 52
 CHORALE_QPM = 80.0
 """The tempo written for chorales, which have none; a draw varies it widely."""
 _LARGEST_NUMERATOR = 16
+# Keys of the Roland TD-11 that Groove was played on, mapped as its authors do (Gillick et al. 2019, table 5).
+_HI_HAT_EDGES = {22: 42, 26: 46}
 _SCALE = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -153,6 +155,15 @@ def _jsb(archive: zipfile.ZipFile, pieces: Sequence[Piece]) -> Iterator[Reading]
         yield Reading(piece, apart(score)[0], keys, free_tempo=True)
 
 
+def _groove(archive: zipfile.ZipFile, pieces: Sequence[Piece]) -> Iterator[Reading]:
+    """Take the drummers' files; the edges of the hi-hat, which General MIDI has no keys for, become closed and open hi-hat."""
+    for reading in _plain(archive, pieces):
+        for track in reading.score.tracks:
+            for note in track.notes:
+                note.pitch = _HI_HAT_EDGES.get(note.pitch, note.pitch)
+        yield reading
+
+
 def _chorale_arrays(archive: zipfile.ZipFile) -> dict[str, list[np.ndarray]]:
     """Read the voices of all chorales: split -> int16 (sixteenths, 4), pitches of soprano to bass, -1 where silent."""
     splits = json.loads(archive.read("jsb_satb_16th.json"))
@@ -239,5 +250,5 @@ def key_of_name(name: str) -> int:
 
 
 _READERS: dict[str, Callable[[zipfile.ZipFile, Sequence[Piece]], Iterator[Reading]]] = {
-    "pop909": _pop909, "maestro": _maestro, "jsb": _jsb,
+    "pop909": _pop909, "maestro": _maestro, "jsb": _jsb, "groove": _groove,
 }  # fmt: skip

@@ -60,7 +60,7 @@ def likelihood(model: Foreteller, pieces: Iterable[tuple[np.ndarray, int]], head
     header : ids at the head of each sequence that are not scored.
     """
     pieces = list(pieces)
-    nats = model.nats([np.asarray(tokens) for tokens, _ in pieces])
+    nats = list(model.nats([np.asarray(tokens) for tokens, _ in pieces]))
     return Likelihood(
         float(sum(values[header:].sum() for values in nats)),
         sum(max(0, len(values) - header) for values in nats),
