@@ -22,7 +22,7 @@ METRES = {16: tuple(range(1, 17)), 8: tuple(range(1, 17)), 4: tuple(range(1, 13)
 
 @dataclass(frozen=True)
 class Grid:
-    """Hold what has a token: `positions` in a beat, `velocities` and `tempi` (quarters a minute), ascending, and `durations`, in positions."""
+    """Hold what has a token: `positions` in a beat; ascending `velocities`, `tempi` (quarters a minute), `durations` (positions)."""
 
     positions: int
     velocities: np.ndarray
@@ -105,7 +105,9 @@ def on_grid(score, grid: Grid, *, sustain: bool = True):
     for program in sorted(programs, key=lambda program: program % 129):  # -1, drums, comes last
         time, length, pitch, velocity = _placed(programs[program], sections, grid, losses)
         track = symusic.Track(program=max(program, 0), is_drum=program < 0)
-        track.notes = symusic.Note.from_numpy(*(x.astype(np.int32) for x in (time, length)), *(x.astype(np.int8) for x in (pitch, velocity)))
+        track.notes = symusic.Note.from_numpy(
+            time.astype(np.int32), length.astype(np.int32), pitch.astype(np.int8), velocity.astype(np.int8)
+        )
         out.tracks.append(track)
         last = max(last, int(time.max(initial=0)))
     if not out.note_num():
@@ -137,7 +139,8 @@ def _sections(score, scale: float, grid: Grid, losses: _Losses) -> list[_Section
     for time, numerator, denominator in changes:
         if numerator not in METRES.get(denominator, ()):
             raise InputError(
-                f"expected metres of up to 16/16, 16/8, 12/4 or 6/2, found {numerator}/{denominator}: write it in another metre of the same length"
+                f"expected metres of up to 16/16, 16/8, 12/4 or 6/2, found {numerator}/{denominator}: "
+                "write it in another metre of the same length"
             )
         held = sections[-1]
         bar = _bar(held, grid)
@@ -195,7 +198,7 @@ def _by_program(score, scale: float, sustain: bool, losses: _Losses) -> dict[int
 
 
 def pedals(track) -> np.ndarray:
-    """List when the sustain pedal of a track is down: float64 (uses, 2), ticks of pressing and releasing; never released is the end of time."""
+    """List when the sustain pedal of a track is down: float64 (uses, 2), ticks of pressing and releasing, inf where it stays down."""
     columns = track.controls.numpy()
     chosen = columns["number"] == 64
     times, down = columns["time"][chosen].astype(np.float64), columns["value"][chosen] >= 64
@@ -243,7 +246,7 @@ def next_onsets(onset: np.ndarray, pitch: np.ndarray) -> np.ndarray:
 
 
 def _placed(notes: np.ndarray, sections: list[_Section], grid: Grid, losses: _Losses) -> tuple[np.ndarray, ...]:
-    """Place the notes of a program on the grid: onset and duration in ticks, pitch, velocity, each int64 (notes,), sorted by onset and pitch."""
+    """Place the notes of a program on the grid: onset and duration in ticks, pitch, velocity, each int64 (notes,), sorted."""
     starts = np.array([section.start for section in sections])
     steps = np.array([16 // section.denominator for section in sections])
     onset, length, pitch, velocity = notes
