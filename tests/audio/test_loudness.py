@@ -35,6 +35,17 @@ def test_integrated_loudness_of_the_ebu_signals(case):
     assert abs(integrated(make(), RATE) - lufs) < 0.1
 
 
+def test_long_sound_is_measured_as_the_library_measures_it_whole():
+    import pyloudnorm
+
+    rng = np.random.default_rng(2)
+    for seconds in (0.4, 0.55, 59.9, 60.3, 125.0):
+        time = np.arange(round(seconds * 8000)) / 8000
+        wave = (0.1 * rng.standard_normal((2, len(time))) * (0.1 + np.sin(0.1 * time + 1) ** 2)).astype(np.float32)
+        whole = pyloudnorm.Meter(8000, filter_class="DeMan").integrated_loudness(wave.T.astype(float))
+        assert abs(integrated(wave, 8000) - whole) < 0.01, seconds
+
+
 def test_surrounds_count_one_and_a_half_decibels_more():
     """Case 6 of Tech 3341: left and right -28, centre -24, surrounds -30 dBFS."""
     one = tone((0, 20))[0]

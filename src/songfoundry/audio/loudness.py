@@ -18,6 +18,7 @@ CEILING_DBTP = -1.0
 """Highest true peak that is written (EBU R 128, and what lossy coders need)."""
 
 _BLOCK_SECONDS = 0.4
+_STEP_SECONDS = 0.1
 _OVERSAMPLING = 4
 _PIECE = 1 << 18
 _MARGIN = 64
@@ -52,10 +53,18 @@ def integrated(samples: np.ndarray, rate: int) -> float:
     channels, count = samples.shape
     if not count or not 1 <= channels <= _MAX_CHANNELS:
         raise AudioError(f"expected 1 to {_MAX_CHANNELS} channels of sound to measure, found {channels} of {count} samples: conform them")
+    # Blocks of one minute at a time: an hour in float64 would need gigabytes. The second before lets the filters settle.
     meter = pyloudnorm.Meter(rate, filter_class="DeMan", block_size=min(_BLOCK_SECONDS, count / rate))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(meter.integrated_loudness(samples.T.astype(np.float64)))
-    return value if math.isfinite(value) else -math.inf
+    blocks: list[float] = []
+    for first in range(0, max(1, count - round(_BLOCK_SECONDS * rate) + 1), 60 * rate):
+        lead = min(first, rate)
+        part = samples[:, first - lead : min(count, first + 60 * rate + round((_BLOCK_SECONDS - _STEP_SECONDS) * rate))]
+        meter.integrated_loudness(part.T.astype(np.float64))
+        blocks += meter.blockwise_loudness[round(lead / rate / _STEP_SECONDS) :]
+    power = 10 ** (np.array(blocks) / 10)
+    power = power[power >= 10**-7]
+    power = power[power >= 0.1 * power.mean()] if len(power) else power
+    return 10 * math.log10(power.mean()) if len(power) else -math.inf
 
 
 def true_peak(samples: np.ndarray) -> float:
