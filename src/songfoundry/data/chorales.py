@@ -12,10 +12,9 @@ import torch
 from pydantic import PositiveInt
 
 from songfoundry.config import Config
-from songfoundry.data.score_readers import CHOIR, CHORALE_QPM, chorale_arrays
-from songfoundry.data.score_sets import Collection, find_collection
+from songfoundry.data.score_readers import chorale_arrays
+from songfoundry.data.score_sets import find_collection
 from songfoundry.errors import ConfigError
-from songfoundry.notes.quantising import from_voices
 from songfoundry.notes.tokens import tokenizer
 from songfoundry.notes.vocabulary import HEADER, TokenConfig
 
@@ -61,7 +60,9 @@ class Chorales:
         self.tokenizer = _coder(config.tokens)
         collection = find_collection(config.path)
         arrays = chorale_arrays(collection, "train")
-        self._train = [_encode(self.tokenizer, steps) for steps in arrays]
+        # No key is told: the published figures are told none.
+        self._train = [self.tokenizer.encode_steps(steps) for steps in arrays]
+        self._starts = [self.tokenizer.bars(ids) for ids in self._train]
         self._valid = list(held_out_chorales(config.path, config.tokens, "valid"))
         self._shifts = _shifts(arrays, config)
         lengths = np.array([len(ids) for ids in self._train], np.float64)
@@ -76,7 +77,7 @@ class Chorales:
         parts, filled = [], 0
         while filled < room:
             chosen = int(rng.choice(len(self._train), p=self._chances))
-            ids, starts = self._train[chosen], self.tokenizer.bars(self._train[chosen])
+            ids, starts = self._train[chosen], self._starts[chosen]
             if len(ids) > room:
                 latest = min(int(np.searchsorted(starts, len(ids) - room + HEADER)), len(starts) - 1)
                 ids = self.tokenizer.cut(ids, int(rng.integers(0, latest + 1)), len(starts))
@@ -111,12 +112,12 @@ def held_out_chorales(path: str, tokens: TokenConfig, split: str) -> Iterator[di
     DatasetError : no archive, or no chorales in it.
     """
     coder = _coder(tokens)
-    collection: Collection = find_collection(path)
+    collection = find_collection(path)
     for number, steps in enumerate(chorale_arrays(collection, split)):
         struck = (np.diff(steps, axis=0, prepend=-2) != 0) & (steps >= 0)
-        name = f"{collection.name}/{split}{number:03d}"
         yield {
-            "name": name, "tokens": _encode(coder, steps), "notes": int(struck.sum()), "style": "chorale", "collection": collection.name,
+            "name": f"{collection.name}/{split}{number:03d}", "tokens": coder.encode_steps(steps), "notes": int(struck.sum()),
+            "style": "chorale", "collection": collection.name,
         }  # fmt: skip
 
 
@@ -125,12 +126,6 @@ def _coder(config: TokenConfig):
     if config.kind != "chorale":
         raise ConfigError(f'expected data.tokens.kind = "chorale" for the draws `chorales`, found {config.kind!r}: use `scores` for it')
     return tokenizer(config)
-
-
-def _encode(coder, steps: np.ndarray) -> np.ndarray:
-    """Encode a chorale, int (sixteenths, 4): header, four tokens a sixteenth, end. No key: the published figures are told none."""
-    score = from_voices(steps, 4, 4, CHORALE_QPM, programs=[CHOIR + voice for voice in range(4)])
-    return coder.encode(score, style="chorale", key=None)
 
 
 def _shifts(arrays: list[np.ndarray], config: ChoralesConfig) -> list[np.ndarray]:

@@ -63,7 +63,7 @@ def tokenised(
     DatasetError : an archive does not hold what its index names.
     OutputError : the cache cannot be written.
     """
-    identity = [VERSION, config.model_dump(), collection.name, collection.mark, split]
+    identity = [VERSION, config.model_dump(), tokenizer(config).fingerprint, collection.name, collection.mark, split]
     place = cache_root() / "scores" / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
     found = _open(place)
     if found is not None:

@@ -9,6 +9,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -179,12 +180,18 @@ def chorale_arrays(collection: Collection, split: str) -> list[np.ndarray]:
     DatasetError : the archive holds no chorales.
     """
     try:
-        with zipfile.ZipFile(collection.path) as archive:
-            return _chorale_arrays(archive)[split]
+        return _voices(collection.path, collection.mark)[split]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(
             f"expected the chorales' voices (jsb_satb_16th.json) in {collection.path.name}, found none ({error}): name jsb.zip"
         ) from error
+
+
+@lru_cache(maxsize=2)
+def _voices(path: Path, _mark: str) -> dict[str, list[np.ndarray]]:
+    """Keep what was read: the text takes a second."""
+    with zipfile.ZipFile(path) as archive:
+        return _chorale_arrays(archive)
 
 
 def lay_bars(

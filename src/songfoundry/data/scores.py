@@ -141,7 +141,7 @@ class Scores:
         starts = coder.bars(ids)
         kind = rng.random()
         first, ids = self._crop(rng, ids, starts, room)
-        if kind < config.fill and len(starts):
+        if kind < config.fill:
             ids = self._with_gap(rng, ids, room)
         ids = np.array(ids[:room], np.int64)
         style = config.folders[folder].style
@@ -156,9 +156,6 @@ class Scores:
         """Choose where to begin; return the number of the first bar, and header and tokens from there on."""
         if len(ids) <= room:
             return 0, ids
-        if not len(starts):  # Without bars any token may be the first.
-            begin = int(rng.integers(HEADER, len(ids) - room + HEADER + 1))
-            return 0, np.concatenate([ids[:HEADER], ids[begin : begin + room - HEADER]])
         # The first bar from which the crop reaches the end of the piece.
         ending = min(int(np.searchsorted(starts, len(ids) - room + HEADER)), len(starts) - 1)
         first = ending if rng.random() < self.config.ending else int(rng.integers(0, ending + 1))
