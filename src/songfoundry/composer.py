@@ -22,7 +22,7 @@ from songfoundry.notes.grammar import Grammar
 from songfoundry.notes.vocabulary import STYLES
 from songfoundry.planning import Plan
 from songfoundry.prompts import parse_key, parse_metre
-from songfoundry.steering import ChordRule, EndingRule, LivelyRule, PartRule, Rule, Steered
+from songfoundry.steering import ChordRule, CrewRule, EndingRule, LivelyRule, PartRule, Rule, Steered
 from songfoundry.systems.compose import Compose
 from songfoundry.systems.sampling import Sampling
 from songfoundry.wishes import Wishes
@@ -217,23 +217,29 @@ class Composer:
         if plan.mode in ("accompany", "infill"):
             # What is kept there has its metres and tempi already.
             locks = locks.model_copy(update={"metre": True, "tempo": True})
+        # The grammar counts its bars from the first one after the header or a mark of filling.
+        fills = np.flatnonzero(self.tokenizer.kinds[plan.tokens] == "Fill")
+        begun = int((self.tokenizer.bars(plan.tokens) > (fills[-1] if len(fills) else 0)).sum())
         grammar = Grammar(
-            self.tokenizer, locks=locks, programs=plan.programs, scale=plan.scale, metre_plan=plan.metre_of, bars=plan.bars
+            self.tokenizer, locks=locks, programs=plan.programs if locks.instruments else None, scale=plan.scale,
+            metre_plan=lambda bar: plan.metre_of(max(0, bar + 1 - begun)), bars=plan.bars - 1,
         )  # fmt: skip
         grammar.start(plan.tokens)
         plan.free_metre, plan.free_tempo = not locks.metre, not locks.tempo
-        rules: list[Rule] = [LivelyRule(self.tokenizer)]
+        # An accompaniment may be silent where the part is not.
+        rules: list[Rule] = [PartRule(self.tokenizer, plan.part, plan.part_programs) if plan.part else LivelyRule(self.tokenizer)]
+        if plan.programs is None or not locks.instruments:
+            rules.append(CrewRule(self.tokenizer))
         if wanted.chords is not None:
             rules.append(ChordRule(self.tokenizer, parse_chords(wanted.chords)))
         if wanted.end:
             rules.append(EndingRule(self.tokenizer, plan.bars, plan.key))
-        if plan.part:
-            rules = [*rules[1:], PartRule(self.tokenizer, plan.part, plan.part_programs)]
         return Steered(grammar, self.tokenizer, rules, written=1, position=0 if plan.mode in ("new", "accompany") else -1)
 
     def _tokens(self, plan: Plan, grammars: Sequence[Steered], wanted: Wishes, seed: int) -> Iterator[tuple[int, int]]:
         """Let the net write; yields (variation, token)."""
-        made = self.system.generate(plan.tokens, grammars, steps=plan.bars * _BAR_TOKENS, seed=seed, **wanted.sampling())
+        generators = [np.random.default_rng((seed, number)) for number in range(len(grammars))]
+        made = self.system.generate(plan.tokens, grammars, steps=plan.bars * _BAR_TOKENS, generators=generators, **wanted.sampling())
         while True:
             with self._at_work():
                 pair = next(made, None)

@@ -11,7 +11,7 @@ import numpy as np
 
 from songfoundry.chords import Chord, triad
 
-__all__ = ["ChordRule", "EndingRule", "LivelyRule", "PartRule", "Rule", "Steered", "beats", "part_tokens"]
+__all__ = ["ChordRule", "CrewRule", "EndingRule", "LivelyRule", "PartRule", "Rule", "Steered", "beats", "part_tokens"]
 
 _FORBIDDEN = -np.inf
 
@@ -120,6 +120,34 @@ class LivelyRule(Rule):
         """Forbid the next bar until this one has a note."""
         if grammar.written and not grammar.struck:
             mask[self._ends] = _FORBIDDEN
+
+
+class CrewRule(Rule):
+    """Keep the number of instruments to what a MIDI file has channels for."""
+
+    def __init__(self, tokenizer, most: int = 15):
+        self.most, self._heard = most, np.zeros(tokenizer.size, bool)
+        self._programs = tokenizer.kinds == "Program"
+        self._drums = tokenizer.ids["Program_-1"]
+
+    def shape(self, mask: np.ndarray, grammar: Steered) -> None:
+        """Forbid further instruments once there are enough; drums have a channel of their own."""
+        if self._heard.sum() >= self.most:
+            strange = self._programs & ~self._heard
+            strange[self._drums] = False
+            mask[strange] = _FORBIDDEN
+
+    def see(self, token: int, grammar: Steered) -> None:
+        """Notice an instrument."""
+        if self._programs[token] and token != self._drums:
+            self._heard[token] = True
+
+    def copy(self) -> "CrewRule":
+        """Copy with the instruments heard."""
+        new = object.__new__(CrewRule)
+        new.__dict__.update(self.__dict__)
+        new._heard = self._heard.copy()
+        return new
 
 
 class EndingRule(Rule):
