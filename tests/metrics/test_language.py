@@ -76,6 +76,14 @@ def test_chances_sum_to_one_after_known_and_unknown_histories(order):
         assert chances.sum() == pytest.approx(1) and (chances > 0).all()
 
 
+def test_nothing_is_impossible_after_what_was_seen_often():
+    # Two-grams come once, twice, three times or, by far most, four times: the third discount's formula is negative.
+    often = [np.array([a, b]) for a in range(2) for b in range(10, 60) for _ in range(4)]
+    some = [np.array([a, b]) for a, (b, times) in enumerate([(70, 1), (71, 1), (72, 2), (73, 3)], start=80) for _ in range(times)]
+    nats = NGram(often + some, 100, 2).nats([np.array([0, 99])])[0]
+    assert np.isfinite(nats).all() and nats[1] > 4
+
+
 def test_a_longer_memory_foretells_more_and_chance_is_chance():
     train, held_out = text(0, 200), [(tokens, 7) for tokens in text(1)]
     scores = [likelihood(model, held_out).nll for model in (Unigram(train, SIZE), NGram(train, SIZE, 2), NGram(train, SIZE, 5))]

@@ -145,7 +145,8 @@ class NGram:
             discounts[1:] = 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, (3 - 4 * y * n4 / n3 if n3 else 1.0)
         else:  # Too little text for the formulae.
             discounts[1:] = 0.5, 0.75, 1.0
-        discounts = np.clip(discounts, 0.0, [0.0, 1.0, 2.0, 3.0])
+        # The formulae may give nothing or less; where nothing is taken, nothing is left for what was never seen.
+        discounts[1:] = np.clip(discounts[1:], 0.1, [1.0, 2.0, 3.0])
         if not len(codes):
             return _Order(codes, counts, contexts, counts, np.zeros(0), discounts)
         totals = np.add.reduceat(counts, first)
