@@ -8,7 +8,7 @@ import pytest
 from midi_bytes import band, midi, part, tempo, track
 
 from songfoundry import notes
-from songfoundry.errors import InputError, MissingExtraError
+from songfoundry.errors import InputError, MissingExtraError, OutputError
 
 pytest.importorskip("symusic")
 RATE = 44100
@@ -84,6 +84,12 @@ HOSTILE = {
     "longer header": GOOD[:4] + struct.pack(">I", 7) + GOOD[8:],
     "143 years": midi([track([tempo(0, 3.6), (0, b"\x90\x3c\x5a"), (0x0FFFFFFF, b"\x80\x3c\x00")])], division=1),
     "too large": b"MThd" + bytes(notes.MAX_BYTES),
+    "patterns": GOOD[:9] + b"\x02" + GOOD[10:],
+    "tempo of zero": midi([track([tempo(0, 0)]), part(0, 0, [(0, 480, 60, 90)])]),
+    "metre of nothing": midi([track([(0, b"\xff\x58\x04\x00\x02\x18\x08")]), part(0, 0, [(0, 480, 60, 90)])]),
+    "metre of 4/2^40": midi([track([(0, b"\xff\x58\x04\x04\x28\x18\x08")]), part(0, 0, [(0, 480, 60, 90)])]),
+    # The standard has no negative times: what a writer makes of -1 is a number of five bytes and more.
+    "negative time": GOOD[:14] + b"MTrk\x00\x00\x00\x0f" + b"\xff\xff\xff\xff\x7f\x90\x3c\x5a\x60\x80\x3c\x00\xff\x2f\x00",
 }
 
 
@@ -91,16 +97,46 @@ HOSTILE = {
 def test_refuses_hostile_files(name, tmp_path):
     path = tmp_path / "song.mid"
     path.write_bytes(HOSTILE[name])
-    with pytest.raises(InputError, match="song.mid"):
+    with pytest.raises(InputError, match="song.mid") as caught:
         notes.read_midi(path)
+    assert str(caught.value).startswith("expected ") and "\n" not in str(caught.value)
 
 
-def test_a_tempo_of_zero_ends_in_a_sentence_or_in_music():
-    data = midi([track([tempo(0, 0)]), part(0, 0, [(0, 480, 60, 90)])])
-    try:
-        assert np.isfinite(notes.parts(notes.read_midi(data))[0].end)
-    except InputError:
-        pass
+def test_refuses_a_million_notes_and_reads_three_hours():
+    note = b"\x00\x3c\x5a\x01\x3c\x00"  # under the running status of the first
+    swarm = b"\x00\x90\x3c\x5a\x01\x3c\x00" + note * 1_000_000 + b"\x00\xff\x2f\x00"
+    with pytest.raises(InputError, match="at most 500000 notes, the MIDI data has 1000001"):
+        notes.read_midi(GOOD[:10] + b"\x00\x01" + GOOD[12:14] + b"MTrk" + struct.pack(">I", len(swarm)) + swarm)
+    hours = notes.read_midi(midi([track([tempo(0, 120)]), part(0, 0, [(480 * n, 400, 60 + n % 12, 90) for n in range(21_600)])]))
+    assert 3 * 3600 - 1 < hours.to("Second").end() <= 3 * 3600
+
+
+def test_writes_whole_files_or_none(tmp_path):
+    score = notes.read_midi(band(beats=8))
+    notes.write_midi(score, tmp_path / "out.mid")
+    again = notes.read_midi(tmp_path / "out.mid")
+    for one, other in zip(notes.parts(score), notes.parts(again), strict=True):
+        assert (one.program, one.is_drum) == (other.program, other.is_drum) and np.array_equal(one.pitches, other.pitches)
+        assert np.allclose(one.starts, other.starts) and np.array_equal(one.velocities, other.velocities)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mid"]
+    with pytest.raises(OutputError, match="no/out.mid"):
+        notes.write_midi(score, tmp_path / "no" / "out.mid")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mid"]
+
+
+def test_forty_tracks_are_written_and_read():
+    score = notes.read_midi(midi([part(k % 9, 3 * k, [(480 * k, 480, 40 + k, 90)]) for k in range(40)]))
+    again = notes.read_midi(score.dumps_midi())
+    assert [(t.program, t.notes[0].start, t.notes[0].pitch) for t in again.tracks] == [(3 * k, 480 * k, 40 + k) for k in range(40)]
+
+
+def test_soundfonts_are_found_largest_first(tmp_path, monkeypatch):
+    for name, size in (("small.sf2", 10), ("large.SF2", 20), ("text.txt", 30)):
+        (tmp_path / name).write_bytes(bytes(size))
+    (tmp_path / "link.sf2").symlink_to(tmp_path / "small.sf2")
+    monkeypatch.setenv("SOUNDFONTS", str(tmp_path))
+    found = [path for path in notes.find_soundfonts() if path.parent == tmp_path.resolve()]
+    assert [path.name for path in found] == ["large.SF2", "small.sf2"]
 
 
 def test_names_a_missing_file_and_a_missing_extra(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """Read, write, play and tokenise notes: the only room that knows MIDI."""
 
+from songfoundry.notes.grammar import Grammar, Locks
 from songfoundry.notes.midi import (
     GROUPS,
     MAX_BYTES,
+    MAX_NOTES,
     MAX_SECONDS,
     Part,
     beat_times,
@@ -10,14 +12,18 @@ from songfoundry.notes.midi import (
     parts,
     read_member,
     read_midi,
+    write_midi,
 )
-from songfoundry.notes.soundfont import MAX_RENDER_SECONDS, render
+from songfoundry.notes.soundfont import MAX_RENDER_SECONDS, find_soundfonts, render
 from songfoundry.notes.tokens import KEYS, STYLES, TokenConfig, Tokenizer, tokenizer
 
 __all__ = [
     "GROUPS",
+    "Grammar",
     "KEYS",
+    "Locks",
     "MAX_BYTES",
+    "MAX_NOTES",
     "MAX_RENDER_SECONDS",
     "MAX_SECONDS",
     "STYLES",
@@ -26,9 +32,11 @@ __all__ = [
     "Tokenizer",
     "beat_times",
     "by_group",
+    "find_soundfonts",
     "parts",
     "read_member",
     "read_midi",
     "render",
     "tokenizer",
+    "write_midi",
 ]

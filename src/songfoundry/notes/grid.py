@@ -224,7 +224,8 @@ def sustained(notes: np.ndarray, uses: np.ndarray) -> tuple[np.ndarray, int]:
     ends = onset + length
     use = np.searchsorted(uses[:, 0], ends, side="right") - 1
     inside = (use >= 0) & (ends < uses[np.maximum(use, 0), 1])
-    released = np.minimum(uses[np.maximum(use, 0), 1], max(ends.max(), onset.max()))
+    released = uses[np.maximum(use, 0), 1]
+    released = np.where(np.isinf(released), ends.max(), released)
     longer = np.where(inside, np.minimum(released, np.maximum(next_onsets(onset, pitch), ends)), ends)
     return longer - onset, len(np.unique(use[inside & (longer > ends)]))
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from songfoundry.audio.atomic import write_atomic_bytes
 from songfoundry.errors import InputError, MissingExtraError
 
 MAX_BYTES = 8 * 2**20
 """Largest MIDI file that is read; the longest real ones are a tenth of it."""
 MAX_SECONDS = 6 * 3600.0
 """Longest piece that is read."""
+MAX_NOTES = 500_000
+"""Most notes that are read: the fullest real pieces have a tenth."""
 
 GROUPS = ("drums", "bass", "other")
 
@@ -100,7 +103,28 @@ def _parsed(name: str, data: bytes):
         raise InputError(f"expected a MIDI file, {name} does not parse ({error}): export it again") from error
     if not 0 <= seconds <= MAX_SECONDS:
         raise InputError(f"expected at most {MAX_SECONDS / 3600:.0f} hours of music, {name} lasts {seconds / 3600:.3g}: cut it")
+    if score.note_num() > MAX_NOTES:
+        raise InputError(f"expected at most {MAX_NOTES} notes, {name} has {score.note_num()}: cut it")
+    if any(tempo.mspq < 1 for tempo in score.tempos):
+        raise InputError(f"expected tempi that say how long a quarter note lasts, {name} has one of 0 s: correct it")
+    if any(metre.numerator < 1 or metre.denominator < 1 for metre in score.time_signatures):
+        found = next(metre for metre in score.time_signatures if metre.numerator < 1 or metre.denominator < 1)
+        raise InputError(
+            f"expected time signatures of at least 1/64, {name} has {found.numerator}/{found.denominator or 'more than 128'} "
+            f"at tick {found.time}: correct it"
+        )
     return score
+
+
+def write_midi(score, path: str | os.PathLike) -> None:
+    """Write a `symusic.Score` in ticks as a MIDI file of type 1, whole or not at all; "-" is standard output.
+
+    A track's notes share one channel of sixteen: what sounds at once beyond 15 instruments and the drums shares channels.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    write_atomic_bytes(path, score.dumps_midi())
 
 
 def parts(score) -> list[Part]:
@@ -162,6 +186,11 @@ def _check_bytes(name: str, data: bytes) -> None:
         raise InputError(f"expected a MIDI file of at most {MAX_BYTES // 2**20} MiB, {name} is larger: split it")
     if data[:4] != b"MThd" or len(data) < 14 or int.from_bytes(data[4:8], "big") != 6:
         raise InputError(f"expected a standard MIDI file, {name} does not begin like one: check that it is a .mid file")
+    if int.from_bytes(data[8:10], "big") > 1:
+        raise InputError(
+            f"expected a MIDI file of type 0 or 1, {name} is of type {int.from_bytes(data[8:10], 'big')}, patterns that are not one piece: "
+            "export it as type 1"
+        )
     division = int.from_bytes(data[12:14], "big")
     if not 0 < division < 0x8000:
         raise InputError(f"expected ticks per quarter note in the header of {name}, found {division:#06x}: export it again")

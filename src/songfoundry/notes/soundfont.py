@@ -25,6 +25,25 @@ _TAIL = 3.0
 """Seconds after the last note in which it may die away."""
 
 
+def find_soundfonts() -> list[Path]:
+    """List the SoundFonts (.sf2, .sf3) where systems keep them, and in the folder that the variable SOUNDFONTS names; largest first."""
+    home = Path.home()
+    folders = [
+        *filter(None, os.environ.get("SOUNDFONTS", "").split(os.pathsep)),
+        "/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/sounds/sf2",
+        "/opt/homebrew/share/soundfonts", "/usr/local/share/soundfonts",
+        home / ".local/share/soundfonts", home / "Library/Audio/Sounds/Banks",
+    ]  # fmt: skip
+    found: dict[Path, int] = {}
+    for folder in map(Path, folders):
+        try:
+            files = [path.resolve() for path in folder.iterdir() if path.suffix.lower() in (".sf2", ".sf3")]
+            found |= {path: path.stat().st_size for path in files if path.is_file()}
+        except OSError:
+            continue  # no such folder, or one that may not be read
+    return sorted(found, key=lambda path: (-found[path], path.name))
+
+
 def render(
     score, soundfont: str | os.PathLike, rate: int, *, seconds: float | None = None, room: float = 0.4, wet: float = 0.4
 ) -> np.ndarray:
