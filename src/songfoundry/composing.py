@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ class Piece:
     Attributes
     ----------
     source : the prompt's path, "" for none. paths : files by kind: "mid", "wav", "png", "musicxml", "svg" ... composition : the
-        music. only_new : the files leave the prompt out. said : sentences for the user.
+        music. only_new : the files leave the prompt out. rendering : what `songfoundry.rendering.render` says of the
+        sound. said : sentences for the user.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Piece:
     composition: Composition
     paths: dict[str, str] = field(default_factory=dict)
     only_new: bool = False
+    rendering: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     @property
@@ -52,6 +54,8 @@ class Piece:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a line of the report."""
+        from songfoundry import rendering
+
         made, plan = self.composition, self.composition.plan
         written = notes_of(made.only_new)
         heard = key_of(written) if len(written) else None
@@ -61,8 +65,9 @@ class Piece:
             "metre": f"{plan.metre[0]}/{plan.metre[1]}", "qpm": round(plan.pace[0][1], 4), "style": plan.style,
             "key": None if plan.key is None else KEYS[plan.key], "key_written": None if heard is None else KEYS[heard],
             "programs": sorted({note.program for note in made.notes}), "notes": len(made.notes), "notes_kept": made.placed,
-            "tokens": made.tokens, "split_seconds": round(_seconds_until(made.score, made.split_tick), 6),
+            "tokens": made.tokens, "split_seconds": round(rendering.seam_seconds(made.score, made.split_tick), 6),
             "elapsed": round(made.elapsed, 3), "notes_per_second": round(self.notes_per_second, 2), "said": self.said,
+            **{name: self.rendering[name] for name in ("lufs", "dbtp", "prompt_lufs", "continuation_lufs", "player") if self.rendering},
         }  # fmt: skip
 
 
@@ -102,7 +107,7 @@ def compose(
     prompt=None, *, model: str | os.PathLike | Composer = DEFAULT_MODEL, variations: int = 4, seed: int = 0,
     between: tuple[Any, Any] | None = None, steps: int = 5, keep_prompt: bool = True, out: str | os.PathLike | None = None,
     name: str | None = None, audio: bool = True, picture: bool = True, score: bool = False,
-    soundfont: str | os.PathLike | None = None, device: str = "auto", threads: int | None = None,
+    soundfont: str | os.PathLike | None = None, balance: bool = True, device: str = "auto", threads: int | None = None,
     progress: Callable[[float], bool | None] | None = None, cancel: threading.Event | None = None, **wishes: Any,
 ) -> list[Piece]:  # fmt: skip
     """Go on from a prompt, begin from nothing, accompany, fill a gap, or write between two prompts.
@@ -116,7 +121,8 @@ def compose(
     keep_prompt : whether the files hold the prompt too, as it was. An accompaniment or a filled gap always keeps it.
     out : a folder for the files; None to write none. name : how they begin; None for the prompt's name.
     audio, picture, score : whether to write .wav; .png (a piano roll); MusicXML and an engraved page beside the .mid.
-    soundfont : an .sf2 to play with; None for the built-in synthesiser.
+    soundfont : an .sf2 to play with, "auto" for one of the system's; None for the built-in synthesiser.
+    balance : scale the velocities of a continuation so that it is as loud as its prompt (`songfoundry.rendering.balance`).
     wishes : fields of `songfoundry.wishes.Wishes`: bars, temperature, lock, key, metre, melody, chords, replace_bars, end ...
     progress : called with the fraction done; returns False to stop. cancel : stops when set.
 
@@ -131,26 +137,26 @@ def compose(
     if between is not None and prompt is not None:
         raise ConfigError("expected a prompt or --between, found both: leave one out")
     composer = model if isinstance(model, Composer) else Composer(model, device, threads)
-    if between is not None:
-        made = composer.blend(*between, steps=steps, seed=seed, cancel=cancel, **wishes)
-        source = " ".join(_label(one) for one in between)
-        name = name or "-".join(_stem(one) for one in between)
-    else:
-        made = composer.compose(prompt, variations=variations, seed=seed, progress=_part(progress, 0.8), cancel=cancel, **wishes)
-        source, name = _label(prompt), name or _stem(prompt)
-    pieces = [
-        Piece(source, composer.name, one, only_new=not keep_prompt and one.plan.mode == "continue", said=list(one.said)) for one in made
-    ]
-    if out is None:
-        return pieces
     taken = [one for one in (prompt, *(between or ())) if isinstance(one, str | os.PathLike)]
-    with _staging(Path(out), taken) as stage:
+    with nullcontext() if out is None else _staging(Path(out), taken) as stage:
+        if between is not None:
+            made = composer.blend(*between, steps=steps, seed=seed, cancel=cancel, **wishes)
+            source, name = " ".join(map(_label, between)), name or "-".join(map(_stem, between))
+        else:
+            made = composer.compose(prompt, variations=variations, seed=seed, progress=_part(progress, 0.0, 0.7), cancel=cancel, **wishes)
+            source, name = _label(prompt), name or _stem(prompt)
+        alone = [not keep_prompt and one.plan.mode == "continue" for one in made]
+        pieces = [Piece(source, composer.name, one, only_new=new, said=list(one.said)) for one, new in zip(made, alone, strict=True)]
+        on = _part(progress, 0.7, 0.99)
         for number, piece in enumerate(pieces):
-            _write(piece, stage.folder, f"{name}-{number + 1}", audio, picture, score, soundfont)
-            on = progress is None or progress(0.8 + 0.19 * (number + 1) / len(pieces))
-            if on is False or (cancel is not None and cancel.is_set()):
+            if balance:
+                _balance(piece)
+            if stage is not None:
+                _write(piece, stage.folder, f"{name}-{number + 1}", audio, picture, score, soundfont)
+            if (on is not None and on((number + 1) / len(pieces)) is False) or (cancel is not None and cancel.is_set()):
                 raise Cancelled("expected to write all files, found the work cancelled: nothing was kept")
-        stage.commit(pieces)
+        if stage is not None:
+            stage.commit(pieces)
     if progress is not None:
         progress(1.0)
     return pieces
@@ -196,23 +202,37 @@ def write_report(path: str | os.PathLike, pieces: Sequence[Piece]) -> None:
     write_atomic_text(path, "".join(json.dumps(piece.as_json(), ensure_ascii=False) + "\n" for piece in pieces))
 
 
+def _balance(piece: Piece) -> None:
+    """Bring a continuation to its prompt's loudness, in place."""
+    from songfoundry import rendering
+
+    made = piece.composition
+    if made.plan.mode != "continue":
+        return
+    try:
+        made.score = rendering.balance(made.score, made.split_tick)
+    except MissingExtraError as error:
+        piece.said.append(f"the continuation's loudness was left as it came: {error}")
+
+
 def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, engraved: bool, soundfont) -> None:
     """Write the files of one variation and note their paths."""
     made = piece.composition
     music = made.only_new if piece.only_new else made.score
-    split = 0 if piece.only_new else made.split_tick
+    split = made.split_tick if made.plan.mode == "continue" and not piece.only_new else None
     piece.paths["mid"] = str(folder / f"{name}.mid")
     write_atomic_bytes(piece.paths["mid"], music.dumps_midi())
     if audio:
         from songfoundry import rendering
 
         piece.paths["wav"] = str(folder / f"{name}.wav")
-        rendering.render(music, soundfont=soundfont, out=piece.paths["wav"])
+        piece.rendering = rendering.render(music, soundfont=soundfont, out=piece.paths["wav"], split_tick=split).as_json()
+        piece.said += piece.rendering["notes"]
     if picture:
         from songfoundry import pianoroll
 
         try:
-            pianoroll.picture(music, split_tick=split or None, path=folder / f"{name}.png")
+            pianoroll.picture(music, split_tick=split, path=folder / f"{name}.png")
             piece.paths["png"] = str(folder / f"{name}.png")
         except MissingExtraError as error:
             piece.said.append(f"no picture: {error}")
@@ -273,16 +293,6 @@ def _stem(prompt) -> str:
     return Path(_label(prompt)).stem or "new"
 
 
-def _part(progress, share: float):
-    """Give a callback that fills the first part of another's range."""
-    return None if progress is None else lambda fraction: progress(share * fraction)
-
-
-def _seconds_until(score, tick: int) -> float:
-    """Turn a tick of a score into seconds."""
-    total, at, qpm = 0.0, 0, 120.0
-    for time, pace in sorted((event.time, event.qpm) for event in score.tempos):
-        if time >= tick:
-            break
-        total, at, qpm = total + (time - at) / score.ticks_per_quarter * 60 / qpm, time, pace
-    return total + (tick - at) / score.ticks_per_quarter * 60 / qpm
+def _part(progress, begin: float, end: float):
+    """Give a callback that fills a part of another's range."""
+    return None if progress is None else lambda fraction: progress(begin + (end - begin) * fraction)

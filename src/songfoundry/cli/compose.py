@@ -36,7 +36,7 @@ def compose(
     score: Annotated[bool, typer.Option("--score", help="Write MusicXML and an engraved page too.")] = False,
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Write a .wav.")] = True,
     picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Write a piano roll as .png.")] = True,
-    soundfont: Annotated[str | None, typer.Option(help="Play with this .sf2. Default: the built-in synthesiser.")] = None,
+    soundfont: Annotated[str | None, typer.Option(help="An .sf2, or auto: the system's. Default: the built-in orchestra.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
     progress: Annotated[str, typer.Option(help="bar, json (lines on standard error) or none.")] = "bar",
