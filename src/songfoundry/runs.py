@@ -162,7 +162,8 @@ class Run:
             for key in keys:
                 points = [(row["step"], row[kind][key]) for row in rows if key in row.get(kind, {})]
                 axes.plot(*zip(*points, strict=True), label=key, linewidth=1)
-            axes.set(xlabel="step", ylabel="SDR, dB" if kind == "score" else "loss", title=f"{self.recipe.name}: {name}")
+            unit = "SDR, dB" if any(key.endswith(".sdr") for key in keys) else kind
+            axes.set(xlabel="step", ylabel=unit, title=f"{self.recipe.name}: {name}")
             axes.grid(alpha=0.3)
             axes.legend(fontsize=8)
             picture = memory.BytesIO()

@@ -308,7 +308,8 @@ class Trainer:
 
         Returns
         -------
-        scores : per metric the mean over songs; "mean" is the mean of those that are not of two-stem songs.
+        scores : per metric the mean over songs; "mean", unless the system gives one itself, is the mean of those that are not of
+            two-stem songs.
         """
         rows: dict[str, list[float]] = {}
         with self._averages():
@@ -319,7 +320,7 @@ class Trainer:
                     rows.setdefault(name, []).append(value)
         scores = {name: statistics.fmean(values) for name, values in sorted(rows.items())}
         whole = [value for name, value in scores.items() if not name.startswith("two_stems.")]
-        return scores | ({"mean": statistics.fmean(whole)} if whole else {})
+        return ({"mean": statistics.fmean(whole)} if whole else {}) | scores
 
     def fit(
         self, progress: Callable[[dict[str, Any]], None] | None = None, stop: Callable[[], bool] = lambda: False

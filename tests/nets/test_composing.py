@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from songfoundry import registry
+from songfoundry import config, registry
 
 NAMES = registry.nets_for("compose")
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("compose-*.toml"))
 SIZE = 40
 # Every way of a net that has several.
 CASES = [(name, {}) for name in NAMES] + [("music_transformer", {"positions": "relative"}), ("lstm", {"tied": True, "hidden": 48})]
@@ -191,9 +192,23 @@ def test_rotary_attention_knows_distances_and_no_places():
     assert torch.allclose(here, there, atol=1e-4)
 
 
-def test_every_net_of_the_house_has_a_recipe():
-    from songfoundry import config
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_name_nets_and_keys_that_exist_and_see_what_is_drawn(path):
+    pytest.importorskip("miditok")
+    from songfoundry.schedule import TrainConfig
+    from songfoundry.systems.compose import Compose
 
-    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("compose-*.toml"))
+    recipe = config.recipe(path)
+    assert recipe.name == path.stem
+    config.parse(TrainConfig, recipe.train, "[train]")
+    drawn = config.parse(registry.get("data", recipe.data["name"]).Config, recipe.data, "[data]")
+    about = config.parse(Compose.Config, recipe.system, "[system]")
+    with torch.device("meta"):
+        net = registry.build_net("compose", about.net, about.preset, about.net_options, vocabulary=1000)
+    assert sum(p.numel() for p in net.parameters()) < LARGEST_SHIPPED
+    assert (about.tokens, about.context) == (drawn.tokens, drawn.context)
+
+
+def test_every_net_of_the_house_has_a_recipe():
     own = {name for name in NAMES if registry.module("nets", name).__name__.startswith("songfoundry.")}
-    assert own <= {config.recipe(path).system["net"] for path in recipes}
+    assert own <= {config.recipe(path).system["net"] for path in RECIPES}
