@@ -156,8 +156,8 @@ class Scores:
         """Choose where to begin; return the number of the first bar, and header and tokens from there on."""
         if len(ids) <= room:
             return 0, ids
-        # The first bar from which the crop reaches the end of the piece.
-        ending = min(int(np.searchsorted(starts, len(ids) - room + HEADER)), len(starts) - 1)
+        # The first bar from which the crop reaches the end of the piece, the tempo said again in two tokens.
+        ending = min(int(np.searchsorted(starts, len(ids) - room + HEADER + 2)), len(starts) - 1)
         first = ending if rng.random() < self.config.ending else int(rng.integers(0, ending + 1))
         last = int(np.searchsorted(starts, starts[first] + room))
         return first, self.tokenizer.cut(ids, first, len(starts) if last >= len(starts) else last)
