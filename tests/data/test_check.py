@@ -82,6 +82,14 @@ def test_duplicates_are_found_coded_again_and_at_another_level(tmp_path, made):
     assert "train/copy" in next(f for f in found if f.stem == "vocals").sentence
 
 
+def test_two_basses_that_enter_together_are_no_duplicates(tmp_path):
+    time = np.arange(6 * RATE) / RATE
+    for name, pitch, speed in (("one", 80.0, 2.0), ("two", 110.0, 3.0)):
+        bass = np.sin(2 * np.pi * pitch * time) * (0.6 + 0.3 * np.sin(2 * np.pi * speed * time)) * (time > 3)
+        write(tmp_path, {name: {"bass": np.stack([bass, bass]).astype(np.float32) * 0.3}})
+    assert {kind for _, _, kind in kinds(tmp_path)} == {"missing"}
+
+
 def test_two_microphones_of_one_stem_are_no_duplicates(tmp_path, made):
     guitar = made["song 0"]["other"]
     files = {"first": guitar, "second": guitar * 0.7 + 0.001, "again": guitar}

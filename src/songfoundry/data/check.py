@@ -39,6 +39,9 @@ _STEPS_A_BLOCK = 40
 #: Two loudness curves this alike, over the whole stem and with no more than 0.15 s of offset, are one recording.
 _ALIKE = 0.98
 _OFFSET_STEPS = 3
+#: They are compared where both lie within this range of their loudest step, and lie there together for this share of the time.
+_RANGE_DECIBELS = 40.0
+_TOGETHER = 0.9
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,12 @@ def _same(one: _Track, other: _Track) -> bool:
         left, right = a[max(0, offset) :], b[max(0, -offset) :]
         count = min(len(left), len(right))
         left, right = left[:count], right[:count]
+        # Silence is as loud in every recording: two basses that enter at one moment would be alike by that step alone.
+        sounding = [course > course.max() - _RANGE_DECIBELS / 10 for course in (left, right)]
+        both = sounding[0] & sounding[1]
+        if both.sum() < _STEPS_A_SECOND or (sounding[0] != sounding[1]).mean() > 1 - _TOGETHER:
+            continue
+        left, right = left[both], right[both]
         # A steady tone has no course to compare: 1 dB of movement at least.
         if min(left.std(), right.std()) > 0.1 and np.corrcoef(left, right)[0, 1] > _ALIKE:
             return True
