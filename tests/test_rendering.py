@@ -182,3 +182,19 @@ def test_the_prompts_come_out_even(shared_data):
         path = shared_data / "midi" / "prompts" / f"{name}.mid"
         made = rendering.render(path, rate=RATE)
         assert abs(made.lufs + 16) < 0.3 and made.dbtp <= -1, name
+
+
+def test_a_picture_and_a_score_come_along_or_nothing_does(tmp_path):
+    pytest.importorskip("music21")
+    pytest.importorskip("verovio")
+    (tmp_path / "s.mid").write_bytes(band(beats=4))
+    wanted = dict(out=tmp_path / "s.wav", picture=tmp_path / "s.png", score=tmp_path / "s-score", rate=RATE)
+    made = rendering.render(tmp_path / "s.mid", **wanted)
+    assert made.others == [str(tmp_path / "s.png"), str(tmp_path / "s-score")]
+    names = sorted(path.name for path in tmp_path.rglob("*"))
+    assert names == ["page-01.svg", "s-score", "s.mid", "s.png", "s.wav", "score.musicxml"]
+    with pytest.raises(InputError, match="notes"):
+        rendering.render(midi([track([tempo(0, 120)])]), **{key: tmp_path / "new" for key in ("picture", "score")})
+    with pytest.raises(OutputError, match="both places"):
+        rendering.render(tmp_path / "s.mid", out=tmp_path / "s.mid", format="wav")
+    assert (tmp_path / "s.mid").read_bytes() == band(beats=4) and not (tmp_path / "new").exists()

@@ -16,7 +16,7 @@ from songfoundry.errors import InputError, MissingExtraError, OutputError
 from songfoundry.notes.arranging import Bar
 from songfoundry.notes.arranging import bars as bars_of
 
-__all__ = ["musicxml", "pages", "write"]
+__all__ = ["contents", "musicxml", "pages", "write", "write_contents"]
 
 _UNITS = 12
 """Parts of a quarter note: both thirds and quarters of it are whole."""
@@ -61,9 +61,18 @@ def write(score, folder: str | os.PathLike, *, title: str = "") -> list[Path]:
         OutputError: the files cannot be written; then none is left.
         MissingExtraError: music21 or Verovio is not installed.
     """
+    return write_contents(contents(score, title=title), folder)
+
+
+def contents(score, *, title: str = "") -> dict[str, str]:
+    """Make the files of a score, by name, the MusicXML first; raises as `write` does, but for what the disk says."""
     _verovio()  # before the work
     text = musicxml(score, title=title)
-    contents = {"score.musicxml": text} | {f"page-{n:02}.svg": page for n, page in enumerate(pages(text), 1)}
+    return {"score.musicxml": text} | {f"page-{n:02}.svg": page for n, page in enumerate(pages(text), 1)}
+
+
+def write_contents(contents: dict[str, str], folder: str | os.PathLike) -> list[Path]:
+    """Write what `contents` made into a folder, all of it or none; raises `OutputError`."""
     folder, done = Path(folder), []
     try:
         folder.mkdir(parents=True, exist_ok=True)

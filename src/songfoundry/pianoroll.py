@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import warnings
 
 import numpy as np
 
@@ -74,7 +75,10 @@ def picture(score, split_tick: int | None = None, path: str | os.PathLike | None
     _number_bars(axes, bars)
     _explain(figure, split_tick, last, title)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A name may hold characters that the font does not have: a box stands for them.
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     if path is not None:
         write_atomic_bytes(path, buffer.getvalue())
     return buffer.getvalue()

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from songfoundry import notes
 from songfoundry.audio import io
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS, integrated, level
-from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError
+from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.orchestra import Orchestra
 
 __all__ = ["Rendering", "balance", "loudness_of_parts", "render", "seam_seconds", "system_soundfonts"]
@@ -45,6 +45,7 @@ class Rendering:
     samples : float32 (2, samples), full scale ±1, at `rate` Hz. seconds : their length.
     lufs, dbtp : integrated loudness and true peak. player : "builtin", or the SoundFont's file name.
     prompt_lufs, continuation_lufs : of what lies before and after the seam, where one was named.
+    others : the picture's file and the score's folder, where they were asked for.
     elapsed : seconds of work. notes : sentences for the user.
     """
 
@@ -57,6 +58,7 @@ class Rendering:
     path: str | None = None
     prompt_lufs: float | None = None
     continuation_lufs: float | None = None
+    others: list[str] = field(default_factory=list)
     elapsed: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -67,7 +69,7 @@ class Rendering:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for JSON, the samples left out."""
-        row = {key: value for key, value in asdict(self).items() if key != "samples"} | {"seconds": self.seconds}
+        row = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "samples"} | {"seconds": self.seconds}
         return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
 
 
@@ -82,6 +84,8 @@ def render(
     depth: str | None = None,
     bitrate: float | None = None,
     split_tick: int | None = None,
+    picture: str | os.PathLike | None = None,
+    score: str | os.PathLike | None = None,
     progress: Callable[[float], bool | None] | None = None,
 ) -> Rendering:
     """Play a piece at one loudness, never clipped, and write it where a file is named.
@@ -95,6 +99,8 @@ def render(
     loudness : LUFS to bring the whole piece to; where peaks would have to be flattened for it, it stays softer.
     out : a file, or "-" for standard output; None to return samples alone. format, depth, bitrate : as `io.open_writer`.
     split_tick : where a continuation begins: it is brought to the prompt's loudness by a step drawn out over a beat.
+    picture : a PNG file for a piano roll. score : a folder for MusicXML and its engraved pages. Nothing is written before all
+        of it is made.
     progress : called with the share that is done; returns False to stop.
 
     Raises
@@ -114,13 +120,16 @@ def render(
         if (near := io.nearest_rate(format, rate)) != rate:
             said.append(f"{format} has no rate of {rate} Hz: written at {near} Hz")
             rate = near
-    name, score = _opened(source)
-    pieces = notes.parts(score)
+    name, piece = _opened(source)
+    pieces = notes.parts(piece)
     if not pieces:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
     if out is not None:
+        if out != "-" and isinstance(source, str | os.PathLike) and os.path.exists(out) and os.path.samefile(source, out):
+            raise OutputError(f"expected another file than the piece itself to write to, found '{out}' in both places: change the name")
         # Before the work: a format or folder that cannot be written to.
         io.open_writer(out, rate=rate, channels=2, format=format, depth=depth, bitrate=bitrate).abort()
+    others = _others(piece, name, split_tick, picture, score)
     player = _player(soundfont, said)
     try:
         samples = _played(pieces, player, rate, progress)
@@ -129,11 +138,13 @@ def render(
             raise
         said.append("the FluidSynth library was not found on this system: the built-in orchestra plays")
         player, samples = None, _played(pieces, None, rate, progress)
-    seam = None if split_tick is None else seam_seconds(score, split_tick)
+    seam = None if split_tick is None else seam_seconds(piece, split_tick)
     end = max(part.end for part in pieces)
     if seam is not None:
-        samples = _evened(samples, rate, seam, end, _beat_seconds(score, split_tick))
+        samples = _evened(samples, rate, seam, end, _beat_seconds(piece, split_tick))
+    _go_on(progress, 0.92)
     made = level(samples, rate, loudness, CEILING_DBTP)
+    _go_on(progress, 0.97)
     if not math.isfinite(made.lufs):
         said.append("nothing can be heard: all notes are silent")
     elif made.lufs < loudness - 0.5:
@@ -145,8 +156,26 @@ def render(
     if out is not None:
         io.write(out, made.samples, rate, format=format, depth=depth, bitrate=bitrate, tags={"software": "songfoundry"})
         result.path = os.fspath(out)
+    result.others = [write() for write in others]
+    _go_on(progress, 1.0, stop=False)
     result.elapsed = time.perf_counter() - begin
     return result
+
+
+def _others(piece, name: str, split_tick: int | None, picture, score) -> list[Callable[[], str]]:
+    """Make the picture and the written score; give what will write them and name them."""
+    title, writers = Path(name).stem if name.lower().endswith((".mid", ".midi")) else "", []
+    if picture is not None:
+        from songfoundry import pianoroll
+
+        image = pianoroll.picture(piece, split_tick, title=title)
+        writers.append(lambda: (io.write_atomic_bytes(picture, image), os.fspath(picture))[1])
+    if score is not None:
+        from songfoundry import engraving
+
+        contents = engraving.contents(piece, title=title)
+        writers.append(lambda: str(engraving.write_contents(contents, score)[0].parent))
+    return writers
 
 
 def balance(score, split_tick: int):
@@ -237,10 +266,13 @@ def _played(pieces, player: Path | None, rate: int, progress) -> np.ndarray:
     report = None if progress is None else lambda share: progress(0.9 * share)
     if player is None:
         return Orchestra(rate).perform(pieces, progress=report)
-    samples = notes.render(pieces, player, rate)
-    if report is not None and report(1.0) is False:
+    return notes.render(pieces, player, rate)
+
+
+def _go_on(progress: Callable[[float], bool | None] | None, share: float, stop: bool = True) -> None:
+    """Report progress; raise `Cancelled` if that is the answer and stopping still leaves nothing half-done."""
+    if progress is not None and progress(share) is False and stop:
         raise Cancelled("stopped: nothing was rendered")
-    return samples
 
 
 def _two_loudnesses(samples: np.ndarray, rate: int, seam: float, end: float) -> tuple[float, float]:

@@ -21,6 +21,7 @@ COMMANDS = (
     # name, module in this package : what in it is the command (a function) or the group of commands (a Typer)
     ("separate", "separate:separate"),
     ("compose", "compose:compose"),
+    ("render", "render:render"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),
