@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from songfoundry.audio.atomic import output_error, write_atomic_bytes, write_atomic_text
+from songfoundry.audio.atomic import output_error, write_atomic_text
 from songfoundry.composer import DEFAULT_MODEL, Composer
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError, SongfoundryError
 from songfoundry.metrics.key import key_of
+from songfoundry.notes import write_midi
 from songfoundry.notes.vocabulary import KEYS
 from songfoundry.prompts import notes_of
 from songfoundry.writing import Composition
@@ -34,7 +35,7 @@ class Piece:
 
     Attributes
     ----------
-    source : the prompt's path, "" for none. paths : files by kind: "mid", "wav", "png", "musicxml", "svg" ... composition : the
+    source : the prompt's path, "" for none. paths : files by kind: "mid", "wav", "png", "musicxml", "page-01" ... composition : the
         music. only_new : the files leave the prompt out. rendering : what `songfoundry.rendering.render` says of the
         sound. said : sentences for the user.
     """
@@ -221,7 +222,7 @@ def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, en
     music = made.only_new if piece.only_new else made.score
     split = made.split_tick if made.plan.mode == "continue" and not piece.only_new else None
     piece.paths["mid"] = str(folder / f"{name}.mid")
-    write_atomic_bytes(piece.paths["mid"], music.dumps_midi())
+    write_midi(music, piece.paths["mid"])
     if audio:
         from songfoundry import rendering
 
@@ -239,8 +240,11 @@ def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, en
     if engraved:
         from songfoundry import engraving
 
-        for path in engraving.write(music, folder / name):
-            piece.paths[Path(path).suffix[1:]] = str(path)
+        for part, content in engraving.contents(music, title=name).items():
+            # score.musicxml, page-01.svg ...
+            kind = "musicxml" if part.endswith(".musicxml") else Path(part).stem
+            piece.paths[kind] = str(folder / (f"{name}.musicxml" if kind == "musicxml" else f"{name}-{part}"))
+            write_atomic_text(piece.paths[kind], content)
 
 
 class _Stage:

@@ -68,7 +68,7 @@ def compose(
             typer.echo("stopped: no unfinished file was left", err=True)
             raise typer.Exit(128 + stop.number) from None
     pieces = [piece for outcome in outcomes for piece in outcome.pieces]
-    if json not in (None, "-"):
+    if pieces and json not in (None, "-"):
         composing.write_report(json, pieces)
     _report(outcomes, as_json=json == "-")
     failed = sum(outcome.error is not None for outcome in outcomes)
@@ -98,6 +98,6 @@ def _report(outcomes, as_json: bool) -> None:
             many = f"{len(outcome.pieces)} x " if len(outcome.pieces) > 1 else ""
             course = f"{row['metre']}, {row['qpm']:g} quarter notes a minute{keys}"
             pace = f"{count} notes in {row['elapsed']:.1f} s with {row['model']}, seed {row['seed']}"
-            typer.echo(f"{outcome.source or 'new'}: {many}{row['bars']} bars of {course}; {pace}", err=True)
+            typer.echo(f"{outcome.source or 'new'}: {many}{row['bars']} {'bar' if row['bars'] == 1 else 'bars'} of {course}; {pace}", err=True)
             for sentence in dict.fromkeys(said for piece in outcome.pieces for said in piece.said):
                 typer.echo(f"  {sentence}", err=True)
