@@ -96,8 +96,9 @@ def _report(outcomes, as_json: bool) -> None:
             keys = f", {row['key']}" if row["key"] else ""
             count = sum(len(piece.composition.notes) for piece in outcome.pieces)
             many = f"{len(outcome.pieces)} x " if len(outcome.pieces) > 1 else ""
+            bars = f"{row['bars']} {'bar' if row['bars'] == 1 else 'bars'}"
             course = f"{row['metre']}, {row['qpm']:g} quarter notes a minute{keys}"
             pace = f"{count} notes in {row['elapsed']:.1f} s with {row['model']}, seed {row['seed']}"
-            typer.echo(f"{outcome.source or 'new'}: {many}{row['bars']} {'bar' if row['bars'] == 1 else 'bars'} of {course}; {pace}", err=True)
+            typer.echo(f"{outcome.source or 'new'}: {many}{bars} of {course}; {pace}", err=True)
             for sentence in dict.fromkeys(said for piece in outcome.pieces for said in piece.said):
                 typer.echo(f"  {sentence}", err=True)
