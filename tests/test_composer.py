@@ -130,6 +130,18 @@ def test_a_stream_gives_its_first_note_before_the_rest_is_written(composer):
     assert stream.notes == 1 and stream.composition is None
 
 
+@pytest.mark.parametrize("net", ["lstm", "music_transformer"])
+def test_the_first_note_comes_within_two_seconds_of_work_with_a_net_of_full_size(net):
+    import time
+
+    from songfoundry.systems.compose import Compose, ComposeConfig
+
+    full = Composer(Compose(ComposeConfig(net=net, preset="small")), threads=1)
+    begun = time.process_time()  # of this process: the machine may be busy with other things
+    next(full.stream(tiny_music.prompt(bars=16, drums=True), seed=1))
+    assert time.process_time() - begun < 2
+
+
 def test_locks_that_are_open_let_metre_tempo_and_instruments_change(composer):
     prompt = notes.read_midi(tiny_music.prompt())
     (made,) = composer.compose(prompt, bars=5, seed=3, lock="none")

@@ -35,7 +35,7 @@ DEFAULT_MODEL = "transformer"
 _SHORT_NAMES = {"lstm": "compose-lstm", "transformer": "compose-transformer"}
 _BAR_TOKENS = 1024
 """More tokens than this in a bar on average, and the writing stops: no music is as dense."""
-_STYLE_TOKENS = 256
+_STYLE_TOKENS = 128
 """So many tokens of a prompt tell its style."""
 
 
