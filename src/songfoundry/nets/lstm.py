@@ -21,6 +21,8 @@ PRESETS = {
 }
 
 State = tuple[Tensor, Tensor]
+_FEW = 8
+"""So many steps are taken one by one."""
 
 
 class MusicLstm(nn.Module):
@@ -59,9 +61,12 @@ class MusicLstm(nn.Module):
         `cache` is what an earlier call, or `start`, gave; None begins from zero.
         """
         values = self.drop(self.embed(tokens))
-        if tokens.shape[1] == 1 and cache is not None and not self.training:
-            values, cache = self._one_step(values[:, 0], cache)
-            values = values[:, None]
+        if cache is not None and tokens.shape[1] <= _FEW and not self.training:
+            steps = []
+            for step in values.unbind(1):
+                step, cache = self._one_step(step, cache)
+                steps.append(step)
+            values = torch.stack(steps, 1)
         else:
             values, cache = self.lstm(values, cache)
         return self.leave(self.narrow(self.drop(values))), cache
@@ -69,10 +74,9 @@ class MusicLstm(nn.Module):
     def _one_step(self, values: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step by plain products: torch's own LSTM rearranges its weights at each call, which costs more than the step."""
         outputs, cells = [], []
-        for layer, (output, cell) in enumerate(zip(*state, strict=True)):
-            to_gates, from_state, bias, second = (getattr(self.lstm, f"{name}_l{layer}")
-                                                  for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # fmt: skip
-            gates = torch.addmm(bias + second, values, to_gates.T) + output @ from_state.T
+        for output, cell, weights in zip(*state, self.lstm.all_weights, strict=True):
+            to_gates, from_state, bias, second = weights
+            gates = torch.addmm(bias, values, to_gates.T) + torch.addmm(second, output, from_state.T)
             enter, keep, new, leave = gates.chunk(4, 1)
             cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
             values = leave.sigmoid() * cell.tanh()

@@ -206,7 +206,7 @@ class Compose(nn.Module):
 
     def _generate(self, writers: list["_Writer"], alike: bool, sampling: Sampling) -> Iterator[tuple[int, int]]:
         """Read the prompts, then choose and read in turns; see `generate`."""
-        writers = [writer for writer in writers if not writer.done]
+        writers, device = [writer for writer in writers if not writer.done], self.device
         if not writers:
             return
         with torch.no_grad():
@@ -214,7 +214,7 @@ class Compose(nn.Module):
         while True:
             with torch.no_grad():
                 width = min(len(writer.pending) for writer in writers)
-                tokens = torch.tensor([writer.pending[:width] for writer in writers], device=self.device)
+                tokens = torch.tensor([writer.pending[:width] for writer in writers], device=device)
                 found, cache = self.net(tokens, cache)
                 logits = found[:, -1].float().cpu().numpy()
             for writer in writers:
@@ -237,7 +237,7 @@ class Compose(nn.Module):
                 return
             if len(kept) < len(writers):
                 writers = [writers[row] for row in kept]
-                cache = self.net.select(cache, torch.tensor(kept, device=self.device))
+                cache = self.net.select(cache, torch.tensor(kept, device=device))
             if self._bounded and any(writer.window > self.config.context for writer in writers):
                 with torch.no_grad():
                     cache = self._slide(writers, cache)
