@@ -111,6 +111,11 @@ class Tokenizer(Vocabulary):
         )
         return score
 
+    def errors(self, ids: Sequence[int] | np.ndarray) -> int:
+        """Count the tokens that cannot stand where they do, by MidiTok's rules (kinds in order, time that moves on), not by our grammar."""
+        names = [self.names[token] for token in self.in_order(ids)]
+        return self._remi._tokens_errors(names) if names else 0
+
     def bars(self, ids: np.ndarray) -> np.ndarray:
         """List where the bars begin: int64 (bars,), indices of the Bar tokens."""
         return np.flatnonzero(np.asarray(ids) == self._bar)
