@@ -19,6 +19,8 @@ CEILING_DBTP = -1.0
 
 _BLOCK_SECONDS = 0.4
 _STEP_SECONDS = 0.1
+_FAINT_LUFS = -55.0
+"""Above it, a gain changes the loudness by just itself: no block that counts lies near the gate at -70."""
 _OVERSAMPLING = 4
 _PIECE = 1 << 18
 _MARGIN = 64
@@ -76,12 +78,16 @@ def true_peak(samples: np.ndarray) -> float:
     Reference:
         ITU-R BS.1770-4, annex 2 (with a longer filter than its 48 taps, so that less is missed near half the rate).
     """
-    highest = max((float(piece.max(initial=0.0)) for piece, _ in _envelopes(samples)), default=0.0)
-    return 20 * math.log10(highest) if highest > 0 else -math.inf
+    return _decibels(float(_envelope(samples).max(initial=0.0)))
 
 
-def _envelopes(samples: np.ndarray):
-    """Yield (float32 (n,), first sample): the largest absolute value between each sample and the next, over all channels."""
+def _decibels(value: float) -> float:
+    return 20 * math.log10(value) if value > 0 else -math.inf
+
+
+def _envelope(samples: np.ndarray) -> np.ndarray:
+    """Give the largest absolute value between each sample and the next, over all channels: float32 (samples,)."""
+    out = np.zeros(samples.shape[1], np.float32)
     for first in range(0, samples.shape[1], _PIECE):
         last = min(first + _PIECE, samples.shape[1])
         low, high = max(0, first - _MARGIN), min(samples.shape[1], last + _MARGIN)
@@ -89,7 +95,8 @@ def _envelopes(samples: np.ndarray):
         fine = np.abs(soxr.resample(part, 1, _OVERSAMPLING, quality="HQ")).max(axis=1, initial=0.0)
         fine = np.pad(fine, (0, max(0, _OVERSAMPLING * (high - low) - len(fine))))[: _OVERSAMPLING * (high - low)]
         coarse = np.maximum(fine.reshape(-1, _OVERSAMPLING).max(axis=1), np.abs(part).max(axis=1))
-        yield coarse[first - low : last - low], first
+        out[first:last] = coarse[first - low : last - low]
+    return out
 
 
 def limit(samples: np.ndarray, rate: int, ceiling: float = CEILING_DBTP) -> np.ndarray:
@@ -103,12 +110,16 @@ def limit(samples: np.ndarray, rate: int, ceiling: float = CEILING_DBTP) -> np.n
     Returns:
         float32 (channels, samples) whose true peak is at most ``ceiling``; the array itself where nothing passes it.
     """
-    goal = 10 ** (ceiling / 20)
-    envelope = np.concatenate([piece for piece, _ in _envelopes(samples)] or [np.zeros(0, np.float32)])
-    if envelope.max(initial=0.0) <= goal:
+    envelope = _envelope(samples)
+    if _decibels(float(envelope.max(initial=0.0))) <= ceiling:
         return samples
+    return _limited(samples, envelope, rate, ceiling)
+
+
+def _limited(samples: np.ndarray, envelope: np.ndarray, rate: int, ceiling: float) -> np.ndarray:
+    """Limit samples whose `_envelope` is known."""
     reach = max(1, round(_LOOK_AHEAD * rate))
-    gain = np.minimum(1.0, goal / np.maximum(envelope, 1e-9))
+    gain = np.minimum(1.0, 10 ** (ceiling / 20) / np.maximum(envelope, 1e-9))
     # Every value of the smoothed curve is a mean of minima that each see the peak: none lies above what the peak needs.
     gain = ndimage.minimum_filter1d(gain, 2 * reach + 1, mode="nearest")
     for _ in range(2):
@@ -144,12 +155,18 @@ def level(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, ceiling: 
     if not highest:
         return Levelled(samples, -math.inf, -math.inf, 0.0)
     # From full scale, since the gate at -70 LUFS would take a faint recording for silence.
-    samples, start = samples / np.float32(highest), -20 * math.log10(highest)
-    measured = integrated(samples, rate)
+    samples, start = samples / np.float32(highest), -_decibels(highest)
+    measured, envelope = integrated(samples, rate), _envelope(samples)
+    peak = _decibels(float(envelope.max()))
     gain = target - measured if math.isfinite(measured) else 0.0
+    if peak + gain <= ceiling and measured > _FAINT_LUFS:
+        return Levelled(samples * np.float32(10 ** (gain / 20)), target, peak + gain, start + gain)
     # Limiting takes loudness away: give it back, twice; more would only flatten the peaks.
     for attempt in range(3):
-        out = limit(samples * np.float32(10 ** (gain / 20)), rate, ceiling)
+        factor = np.float32(10 ** (gain / 20))
+        out = samples * factor
+        if peak + gain > ceiling:
+            out = _limited(out, envelope * factor, rate, ceiling)
         reached = integrated(out, rate)
         if abs(target - reached) < 0.05 or attempt == 2:
             break
