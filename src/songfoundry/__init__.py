@@ -12,6 +12,7 @@ _HOMES = {
     "Separator": "songfoundry.separator",
     "compose": "songfoundry.composing",
     "Composer": "songfoundry.composer",
+    "render": "songfoundry.rendering",
     "train": "songfoundry.training",
     "evaluate_separation": "songfoundry.evaluation",
     "export_onnx": "songfoundry.export",
