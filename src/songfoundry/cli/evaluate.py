@@ -62,6 +62,86 @@ def separation(
         evaluation.write_markdown(result, markdown, title, command)
 
 
+@evaluate.command()
+def compose(
+    model: Annotated[list[str] | None, typer.Option(help="lstm, transformer, a name or path; may be repeated. Default: both.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder of MIDI files. Default: midi/prompts below SONGFOUNDRY_DATA.")] = None,
+    collections: Annotated[str | None, typer.Option(help="pop909,nottingham ... below SONGFOUNDRY_DATA/midi. Default: five.")] = None,
+    files: Annotated[int, typer.Option(help="So many held-out pieces, the collections in turn.")] = 100,
+    variations: Annotated[int, typer.Option(help="Of each prompt.")] = 4,
+    bars: Annotated[int, typer.Option(help="To write.")] = 8,
+    prompt_bars: Annotated[int, typer.Option(help="Of a held-out piece that are shown.")] = 8,
+    seed: Annotated[int, typer.Option(help="Chooses the excerpts and draws the music.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="As compose has it.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="As compose has it.")] = None,
+    lock: Annotated[str | None, typer.Option(help="As compose has it; none shows what the locks do.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Also the prompt said again, and a unigram and a 5-gram that write.")] = True,
+    loudness: Annotated[bool, typer.Option(help="Play what was written and measure its loudness: slow.")] = True,
+    copies: Annotated[bool, typer.Option(help="Search the training parts for the longest verbatim copy.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything, per continuation, to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Continuations",
+) -> None:
+    """Let models go on from prompts, and measure what they keep, how like real music they write, and what they copy.
+
+    Kept is told from the file's own events (metre, tempo) and as it is heard: bar and beat are estimated from the onsets alone,
+    the key by Krumhansl and Kessler, the loudness by playing. MusPy's measures stand beside those of the bars that really
+    follow, with overlap and divergence as Yang and Lerch have them. Known prompts, and excerpts of held-out pieces.
+    """
+    import json as json_module
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from songfoundry import compose_evaluation, hardware
+    from songfoundry.audio import io
+    from songfoundry.errors import OutputError
+
+    for file in (json, markdown):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
+    hardware.keep_memory()
+    wishes = {"temperature": temperature, "top_p": top_p, "lock": lock}
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        result = compose_evaluation.evaluate_compose(
+            model or ["lstm", "transformer"], prompts=prompts, files=files, variations=variations, bars=bars, prompt_bars=prompt_bars,
+            collections=collections.split(",") if collections else compose_evaluation.COLLECTIONS, seed=seed, baselines=baselines,
+            loudness=loudness, copies=copies, device=device, threads=threads,
+            progress=lambda what, fraction: bar.update(task, description=what, completed=fraction),
+            **{name: wish for name, wish in wishes.items() if wish is not None},
+        )  # fmt: skip
+    print_continuations(result)
+    if json:
+        io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
+    if markdown:
+        compose_evaluation.write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
+
+
+def print_continuations(result) -> None:
+    """Print what was kept, how like real music it is, and what was copied."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from songfoundry.compose_tables import estimator_sentences, tables
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for sentence in [*result.about, *estimator_sentences(result)]:
+        console.print(sentence, highlight=False)
+    for title, head, rows in tables(result):
+        table = Table(title=title, title_justify="left")
+        for number, heading in enumerate(head):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for sentence in result.failed:
+        console.print(f"not continued: {sentence}", highlight=False)
+
+
 def print_evaluation(result, definitions: tuple[str, ...] = ()) -> None:
     """Print an evaluation: a table per group, a line per method and definition, a column per stem."""
     from rich.console import Console
