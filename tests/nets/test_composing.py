@@ -13,7 +13,10 @@ NAMES = registry.nets_for("compose")
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("compose-*.toml"))
 SIZE = 40
 # Every way of a net that has several.
-CASES = [(name, {}) for name in NAMES] + [("music_transformer", {"positions": "relative"}), ("lstm", {"tied": True, "hidden": 48})]
+CASES = [(name, {}) for name in NAMES] + [
+    ("music_transformer", {"positions": "relative"}), ("music_transformer", {"period": 6, "restart": 3}),
+    ("lstm", {"tied": True, "hidden": 48}),
+]  # fmt: skip
 LARGEST_SHIPPED = (16 << 20) // 2  # weights of a file of 16 MiB in half precision
 
 
@@ -195,6 +198,7 @@ def test_rotary_attention_knows_distances_and_no_places():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_name_nets_and_keys_that_exist_and_see_what_is_drawn(path):
     pytest.importorskip("miditok")
+    from songfoundry.notes.tokens import tokenizer
     from songfoundry.schedule import TrainConfig
     from songfoundry.systems.compose import Compose
 
@@ -207,6 +211,19 @@ def test_recipes_name_nets_and_keys_that_exist_and_see_what_is_drawn(path):
         net = registry.build_net("compose", about.net, about.preset, about.net_options, vocabulary=1000)
     assert sum(p.numel() for p in net.parameters()) < LARGEST_SHIPPED
     assert (about.tokens, about.context) == (drawn.tokens, drawn.context)
+    # A turn is counted from where a piece begins.
+    assert getattr(net, "turn", None) is None or net.restart == tokenizer(about.tokens).bos
+
+
+def test_a_turn_is_counted_from_the_beginning_of_each_piece():
+    """A piece after another is written as if it were alone, but for what it sees of the other."""
+    net = build("music_transformer", {"period": 6, "restart": 3})
+    tokens = torch.tensor([[3, 9, 9, 9, 3, 8, 8, 8, 8, 8, 8, 8]])
+    assert net._counts(tokens, None).tolist() == [[0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7]]
+    cache = net.start(1, 20)
+    with torch.no_grad():
+        net(tokens[:, :3], cache), net(tokens[:, 3:6], cache)
+    assert cache.count.tolist() == [2] and net._counts(tokens[:, 6:8], cache).tolist() == [[2, 3]]
 
 
 def test_every_net_of_the_house_has_a_recipe():

@@ -16,10 +16,10 @@ from torch.nn import functional
 __all__ = ["NET", "PRESETS", "TASK", "Cache", "MusicTransformer"]
 
 TASK = "compose"
-# Weights with 780 tokens, in millions: 0.05, 1.9, 3.3 and 7.6; `jsb` has few tokens: 1.8.
+# Weights with 780 tokens, in millions: 0.05, 1.9, 3.3 and 7.6; `jsb`, whose tokens are few: 1.8. Its turn is a bar of four voices.
 PRESETS = {
     "tiny": {"width": 32, "heads": 2, "layers": 2, "reach": 64, "dropout": 0.0},
-    "jsb": {"width": 192, "heads": 3, "layers": 4, "reach": 256, "dropout": 0.3},
+    "jsb": {"width": 192, "heads": 3, "layers": 4, "reach": 256, "dropout": 0.3, "period": 64, "restart": 1},
     "small": {"width": 256, "heads": 4, "layers": 4, "dropout": 0.1},
     "base": {"width": 320, "heads": 5, "layers": 6, "dropout": 0.1},
 }
@@ -30,11 +30,12 @@ class Cache:
     """Hold keys and values of what was read: float (layers, batch, heads, room, width / heads), filled up to `length`.
 
     `first`: int64 (batch,), the first column that counts in each row, where rows of several lengths stand aligned at their
-    ends; None where all count.
+    ends; None where all count. `count`: int64 (batch,), how many tokens came since the piece began.
     """
 
     keys: Tensor
     values: Tensor
+    count: Tensor
     length: int = 0
     first: Tensor | None = None
 
@@ -125,14 +126,18 @@ class MusicTransformer(nn.Module):
     dropout : share of values that are zeroed in training: of the embedding and of what each part adds.
     positions : "rotary", or "relative" with vectors that are learned for each distance and head.
     reach : relative only: from this distance on all distances are one.
+    period, restart : where a piece's tokens come in turns, as a chorale's four voices do, the place of each in a turn of `period`
+        tokens has a learned vector too, counted from the last token `restart`; 0 for no such vector, -1 for no such token.
     """
 
     def __init__(
         self, *, vocabulary: int = 512, width: int = 256, heads: int = 4, layers: int = 4, dropout: float = 0.1,
         positions: Literal["rotary", "relative"] = "rotary", reach: int = 512,
+        period: int = 0, restart: int = -1,
     ):  # fmt: skip
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width)
+        self.turn, self.restart = nn.Embedding(period, width) if period else None, restart
         self.layers = nn.ModuleList(
             _Layer(width, heads, dropout, reach if positions == "relative" else None) for _ in range(layers)
         )  # fmt: skip
@@ -142,7 +147,9 @@ class MusicTransformer(nn.Module):
         rotary = positions == "rotary"
         self.register_buffer("speeds", 1e4 ** (-torch.arange(0, size, 2) / size) if rotary else None, persistent=False)
         # The stream grows with each part that is added to it: begin with small ones (Radford et al. 2019, section 2.3).
-        nn.init.normal_(self.embed.weight, std=0.02)
+        for table in (self.embed, self.turn):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.02)
         for name, parameter in self.layers.named_parameters():
             if name.endswith(("leave.weight", "narrow.weight")):
                 nn.init.normal_(parameter, std=0.02 * (2 * layers) ** -0.5)
@@ -163,7 +170,13 @@ class MusicTransformer(nn.Module):
             raise ValueError(f"expected at most {self.room(cache)} tokens more in the cache, found {steps}: start another")
         place = self._place(before, steps, cache)
         # Of the size of the other parts' sums, though its own values are small for the logits' sake.
-        x = self.drop(self.embed(tokens) * self.embed.embedding_dim**0.5)
+        values = self.embed(tokens)
+        if self.turn is not None:
+            counts = self._counts(tokens, cache)
+            values = values + self.turn(counts % self.turn.num_embeddings)
+            if cache is not None:
+                cache.count = counts[:, -1] + 1
+        x = self.drop(values * self.embed.embedding_dim**0.5)
         for number, layer in enumerate(self.layers):
 
             def keep(key: Tensor, value: Tensor, number: int = number) -> tuple[Tensor, Tensor]:
@@ -177,6 +190,13 @@ class MusicTransformer(nn.Module):
         if cache is not None:
             cache.length += steps
         return functional.linear(self.norm(x), self.embed.weight), cache
+
+    def _counts(self, tokens: Tensor, cache: Cache | None) -> Tensor:
+        """Count tokens since the piece began, 0 for its first: int64 (batch, steps)."""
+        index = torch.arange(tokens.shape[1], device=tokens.device)
+        begun = torch.where(tokens == self.restart, index, -1).cummax(1).values
+        before = cache.count[:, None] if cache is not None else 0
+        return torch.where(begun >= 0, index - begun, before + index)
 
     def _place(self, before: int, steps: int, cache: Cache | None) -> _Place:
         """Work out positions and masks of `steps` tokens that follow `before` others."""
@@ -198,7 +218,7 @@ class MusicTransformer(nn.Module):
         attention = self.layers[0].attention
         width = self.embed.embedding_dim
         keys = self.embed.weight.new_zeros(len(self.layers), batch, attention.heads, room, width // attention.heads)
-        return Cache(keys, torch.zeros_like(keys))
+        return Cache(keys, torch.zeros_like(keys), torch.zeros(batch, dtype=torch.long, device=keys.device))
 
     def room(self, cache: Cache) -> int:
         """Say how many tokens a cache still takes."""
@@ -207,7 +227,7 @@ class MusicTransformer(nn.Module):
     def select(self, cache: Cache, rows: Tensor) -> Cache:
         """Copy the rows that `rows`, int64 (n,), names, in that order and as often."""
         first = None if cache.first is None else cache.first[rows]
-        return Cache(cache.keys[:, rows], cache.values[:, rows], cache.length, first)
+        return Cache(cache.keys[:, rows], cache.values[:, rows], cache.count[rows], cache.length, first)
 
     def repeat(self, cache: Cache, count: int) -> Cache:
         """Copy the cache of one row for `count` variations of what follows."""
@@ -229,7 +249,7 @@ class MusicTransformer(nn.Module):
                 keys = _rotate(keys, angles.cos(), angles.sin())
             whole.keys[:, row, :, new:length] = keys
             whole.values[:, row, :, new:length] = cache.values[:, 0, :, old : cache.length]
-        whole.length = length
+        whole.length, whole.count = length, torch.cat([cache.count for cache in caches])
         if any(first):
             whole.first = torch.tensor(first, device=whole.keys.device)
         return whole
