@@ -14,7 +14,7 @@ from songfoundry.synth import Patch
 __all__ = ["INSTRUMENTS", "Instrument", "Modes", "note", "ring"]
 
 
-_CHORUS = 0.4
+_CHORUS = 0.33
 """Level of the detuned voices of an ensemble against the one that leads."""
 
 
@@ -174,8 +174,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     _wind("square", 0.03, 3.4, 0.6),
     _wind("saw", 0.06, 1.4, 0.6),
     Instrument(_patch("saw", 0.04, 0.6, 0.85, 2.6, 1.2, copies=3, detune=6.0), 0.12),
-    Instrument(_patch("saw", 0.02, 0.5, 0.75, 2.4, 2.0, copies=3, detune=7.0), 0.15),
-    Instrument(_patch("saw", 0.05, 0.5, 0.75, 1.8, 1.6, copies=3, detune=7.0), 0.2),
+    Instrument(_patch("saw", 0.02, 0.5, 0.75, 2.4, 2.0, copies=3, detune=5.0), 0.15),
+    Instrument(_patch("saw", 0.05, 0.5, 0.75, 1.8, 1.6, copies=3, detune=5.0), 0.2),
     # 64-71 reeds: four saxophones, oboe, English horn, bassoon, clarinet
     _wind("saw", 0.03, 2.4, 0.5, 0.04),
     _wind("saw", 0.03, 2.2, 0.6, 0.04),
@@ -197,7 +197,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     # 80-87 leads: square, saw, calliope, chiff, charang, voice, fifths (their second voice is a choir here), bass and lead
     _lead("square", 3.5),
     _lead("saw", 3.5),
-    _lead("square", 1.0, breath=0.10),
+    _lead("square", 1.0, breath=0.06),
     _lead("square", 1.6, breath=0.06),
     _lead("saw", 3.0, drive=4.0),
     _lead("saw", 2.6, vowel="a"),
