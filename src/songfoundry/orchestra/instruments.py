@@ -197,7 +197,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     # 80-87 leads: square, saw, calliope, chiff, charang, voice, fifths (their second voice is a choir here), bass and lead
     _lead("square", 3.5),
     _lead("saw", 3.5),
-    _lead("square", 1.0, breath=0.06),
+    _lead("square", 1.0, detune=2.5, breath=0.06),
     _lead("square", 1.6, breath=0.06),
     _lead("saw", 3.0, drive=4.0),
     _lead("saw", 2.6, vowel="a"),
