@@ -188,6 +188,18 @@ def test_variations_end_at_different_times_and_have_prompts_of_their_own(net):
         assert written(built, prompts[number], bars=bars, seeds=[number], steps=200) == [found[number]]
 
 
+def test_the_rest_goes_on_when_the_longest_is_done():
+    # Rows are aligned at their ends: the columns of one that is done must not fill the cache of the others.
+    built = system()
+    whole = piece(built.tokenizer)
+    found = [[], []]
+    grammars = [Lawless(built.tokenizer, 1), Lawless(built.tokenizer)]
+    for number, token in built.generate([whole[:55], whole[:12]], grammars, steps=150, generators=rngs(0, 1)):
+        found[number].append(token)
+    assert len(found[0]) < 9 and len(found[1]) == 150
+    assert written(built, whole[:12], seeds=[1], steps=150) == [found[1]]
+
+
 def test_the_window_slides_to_whole_bars_and_keeps_header_and_tempo():
     built = system()
     coder, ids = built.tokenizer, piece(built.tokenizer)[:-1]

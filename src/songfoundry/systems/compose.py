@@ -238,7 +238,9 @@ class Compose(nn.Module):
             if len(kept) < len(writers):
                 writers = [writers[row] for row in kept]
                 cache = self.net.select(cache, torch.tensor(kept, device=device))
-            if self._bounded and any(writer.window > self.config.context for writer in writers):
+            # Without the longest the others may stand at the end of a cache whose first columns none of them needs.
+            cramped = self.net.room(cache) < min(len(writer.pending) for writer in writers)
+            if self._bounded and (cramped or any(writer.window > self.config.context for writer in writers)):
                 with torch.no_grad():
                     cache = self._slide(writers, cache)
 
