@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_music
-from typer.testing import CliRunner
+from commands import files, run_command
 
 import songfoundry
-from songfoundry import cli, composing, notes
+from songfoundry import composing, notes
 from songfoundry.audio.loudness import integrated, true_peak
 from songfoundry.composer import Composer
-from songfoundry.errors import ConfigError, InputError, MissingExtraError, OutputError, SongfoundryError
+from songfoundry.errors import ConfigError, InputError, MissingExtraError, OutputError
 
 PROGRAM = [sys.executable, "-m", "songfoundry"]
 
@@ -40,17 +40,7 @@ def folder(tmp_path, monkeypatch):
 def run(*arguments, weights=None, quiet=True):
     """Run the command in this process, as `main` does."""
     arguments = [*arguments, *(("--model", weights) if weights else ()), *(("--no-audio", "--no-picture") if quiet else ())]
-    done = CliRunner().invoke(cli.app, ["compose", *map(str, arguments)])
-    code, text = done.exit_code, done.stderr
-    if isinstance(done.exception, SongfoundryError):
-        code, text = 2, str(done.exception)
-    elif done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return code, done.stdout, text
-
-
-def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return run_command("compose", *arguments)
 
 
 def test_each_variation_is_a_midi_file_a_sound_a_picture_and_a_line(folder, weights):

@@ -7,12 +7,11 @@ import sys
 
 import pytest
 import soundfile
+from commands import files, run_command
 from midi_bytes import band, midi, part, tempo, track
-from typer.testing import CliRunner
 
-from songfoundry import cli, rendering
+from songfoundry import rendering
 from songfoundry.audio import io
-from songfoundry.errors import SongfoundryError
 
 pytest.importorskip("symusic")
 pytest.importorskip("pyloudnorm")
@@ -28,24 +27,14 @@ def folder(tmp_path, monkeypatch):
 
 def run(*arguments):
     """Run the command in this process, as `main` does."""
-    done = CliRunner().invoke(cli.app, ["render", *map(str, arguments)])
-    code, text = done.exit_code, done.stderr
-    if isinstance(done.exception, SongfoundryError):
-        code, text = 2, str(done.exception)
-    elif done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return code, done.stdout, text
-
-
-def names(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return run_command("render", *arguments)
 
 
 def test_a_piece_becomes_a_wav(folder):
     code, out, err = run("jöy 🎵.mid", "--rate", "22050")
     assert code == 0 and out == "jöy 🎵.wav\n"
     assert re.search(r"jöy 🎵.mid: 4\.5 s in .* times real time\), -1\d\.\d LUFS, true peak -\d+\.\d dBTP, played by builtin", err)
-    assert names(folder) == ["jöy 🎵.mid", "jöy 🎵.wav"] and io.probe("jöy 🎵.wav").rate == 22050
+    assert files(folder) == ["jöy 🎵.mid", "jöy 🎵.wav"] and io.probe("jöy 🎵.wav").rate == 22050
 
 
 def test_every_option_is_taken(folder):
@@ -55,7 +44,7 @@ def test_every_option_is_taken(folder):
     assert code == 0 and row["path"] == "o.flac" and abs(row["lufs"] + 23) < 0.2 and row["others"] == ["o.png"]
     shares = [json.loads(line)["fraction"] for line in err.splitlines() if line.startswith("{")]
     assert shares == sorted(shares) and shares[-1] == 1.0
-    assert soundfile.info("o.flac").subtype == "PCM_24" and names(folder) == ["jöy 🎵.mid", "o.flac", "o.png"]
+    assert soundfile.info("o.flac").subtype == "PCM_24" and files(folder) == ["jöy 🎵.mid", "o.flac", "o.png"]
     assert run("jöy 🎵.mid", "--format", "mp3", "--bitrate", "96", "--rate", "22050")[1] == "jöy 🎵.mp3\n"
 
 
@@ -73,7 +62,7 @@ def test_a_score_comes_along(folder):
     pytest.importorskip("verovio")
     code, out, _ = run("jöy 🎵.mid", "--score", "--rate", "8000")
     assert code == 0 and out.splitlines() == ["jöy 🎵.wav", "jöy 🎵-score"]
-    assert "jöy 🎵-score/score.musicxml" in names(folder) and "jöy 🎵-score/page-01.svg" in names(folder)
+    assert "jöy 🎵-score/score.musicxml" in files(folder) and "jöy 🎵-score/page-01.svg" in files(folder)
 
 
 def test_sound_to_standard_output_is_nothing_but_sound(folder):
@@ -133,4 +122,4 @@ def test_stopping_leaves_no_file(folder, monkeypatch):
 
     monkeypatch.setattr(rendering.Orchestra, "perform", perform)
     code, out, err = run("jöy 🎵.mid", "--rate", "8000")
-    assert code == 130 and out == "" and "no unfinished file" in err and names(folder) == ["jöy 🎵.mid"]
+    assert code == 130 and out == "" and "no unfinished file" in err and files(folder) == ["jöy 🎵.mid"]

@@ -12,13 +12,12 @@ import known_models
 import numpy as np
 import pytest
 import soundfile
+from commands import files, run_command
 from known_models import song
-from typer.testing import CliRunner
 
 import songfoundry
 from songfoundry import cli
 from songfoundry.audio import io
-from songfoundry.errors import SongfoundryError
 
 PROGRAM = [sys.executable, "-m", "songfoundry"]
 
@@ -39,17 +38,7 @@ def folder(tmp_path, monkeypatch):
 def run(*arguments, weights=None):
     """Run the command in this process, as `main` does."""
     arguments = [*arguments, *(("--model", weights) if weights else ())]
-    done = CliRunner().invoke(cli.app, ["separate", *map(str, arguments)])
-    code, text = done.exit_code, done.stderr
-    if isinstance(done.exception, SongfoundryError):
-        code, text = 2, str(done.exception)
-    elif done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return code, done.stdout, text
-
-
-def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return run_command("separate", *arguments)
 
 
 def test_a_song_becomes_four_files(folder, weights):
