@@ -69,7 +69,8 @@ def test_the_last_bars_are_used_of_a_prompt_longer_than_the_context(tokens):
     [
         (midi_bytes.midi([midi_bytes.track([])]), "expected notes in it, found none"),
         (midi_bytes.midi([midi_bytes.track([tiny_music.metre(0, 29, 32)]), midi_bytes.part(0, 0, [(0, 9, 60, 9)])]), "found 29/32"),
-        (midi_bytes.midi([midi_bytes.part(0, 0, [(0, 480, 60, 80), (480 * 120 * 179, 480, 60, 80)])]), "at most 60 minutes, found 179 in it"),
+        (midi_bytes.midi([midi_bytes.part(0, 0, [(0, 480, 60, 80), (480 * 120 * 179, 480, 60, 80)])]),
+     "at most 60 minutes, found 179 in it"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_prompt_is_refused_in_a_sentence(tokens, data, sentence):

@@ -99,7 +99,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(name, tmp_path, monkeypatc
     (tmp_path / "bad.mid").write_bytes(data)
     code, out, err = run(*(("gone.mid",) if name == "missing" else ("bad.mid", *options)), "--picture")
     assert code == 2 and words in err and out == "" and len(err.strip().splitlines()) == 1
-    assert names(tmp_path) == ["bad.mid"] and (tmp_path / "bad.mid").read_bytes() == data
+    assert files(tmp_path) == ["bad.mid"] and (tmp_path / "bad.mid").read_bytes() == data
 
 
 def test_the_sentence_and_exit_code_2_from_the_program(tmp_path):

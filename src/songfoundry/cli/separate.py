@@ -24,7 +24,7 @@ def separate(
     minus: Annotated[str | None, typer.Option(help="Everything but these: bass")] = None,
     start: Annotated[float, typer.Option(help="First second of the song to write.")] = 0.0,
     duration: Annotated[float | None, typer.Option(help="How many seconds to write.")] = None,
-    preview: Annotated[float | None, typer.Option(help="Write only the loudest stretch of so many seconds, as the whole run gives it.")] = None,
+    preview: Annotated[float | None, typer.Option(help="Only the loudest stretch of so many seconds, as the whole run gives it.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave songs alone whose stems are there.")] = False,
     jobs: Annotated[int, typer.Option(help="Songs at once, each in a process of its own.")] = 1,
