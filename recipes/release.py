@@ -3,7 +3,7 @@
     python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
         --scores "public test songs" public.json --scores "validation songs" validation.json
 
-The scores come from files that `songfoundry evaluate separation ... --json FILE` wrote.
+The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from songfoundry.checkpoint import Checkpoint
 from songfoundry.metrics.separation import SDR_V4
 
 
-def medians(path: Path) -> dict[str, dict[str, float]]:
-    """Read the medians over songs of v4 SDR of the one model in an evaluation, per group of songs."""
+def medians(path: Path, name: str) -> dict[str, dict[str, float]]:
+    """Read the medians over songs of v4 SDR of a model in an evaluation, per group of songs."""
     found = {}
     for group, methods in json.loads(path.read_text())["groups"].items():
-        rows = [row for row in next(iter(methods.values())) if row["definition"] == SDR_V4]
+        rows = [row for row in methods[name] if row["definition"] == SDR_V4]
         songs = max(row["songs"] for row in rows)
         found[f"{group} (n = {songs}), median v4 SDR in dB"] = {row["stem"]: round(row["median"], 2) for row in rows}
     return found
@@ -45,7 +45,7 @@ def main() -> None:
         before = checkpoint.read_header(path).card
         card["steps"] += before["steps"]
         card["hours_seen"] = round(card["hours_seen"] + before["hours_seen"], 2)
-    scored = {f"{data}: {group}": rows for data, path in options.scores for group, rows in medians(Path(path)).items()}
+    scored = {f"{data}: {group}": rows for data, path in options.scores for group, rows in medians(Path(path), options.name).items()}
     card["scores"] = scored or card["scores"]
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
     target.parent.mkdir(exist_ok=True)
