@@ -72,12 +72,14 @@ def make_model(path: Path, **config) -> Path:
 
 def default_model(folder: Path, named: str | None = None) -> tuple[Path, str]:
     """Give a model's file and its name: the one that is asked for, else the shipped default, else random weights of its kind."""
-    shipped = Path(__file__).resolve().parents[1] / "src/songfoundry/weights/bsrnn-small.safetensors"
+    from songfoundry.separator import DEFAULT_MODEL
+
+    shipped = Path(__file__).resolve().parents[1] / f"src/songfoundry/weights/{DEFAULT_MODEL}.safetensors"
     if named:
         return Path(named), Path(named).stem
     if shipped.is_file():
         return shipped, shipped.stem
-    return make_model(folder / "bsrnn-small.safetensors", preset="small"), "bsrnn-small of random weights"
+    return make_model(folder / "random.safetensors", preset="medium"), "bsrnn medium of random weights"
 
 
 class Table:
