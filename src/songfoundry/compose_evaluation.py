@@ -37,6 +37,7 @@ from songfoundry.metrics.metre import Metre, alike, estimate_metre, same
 from songfoundry.metrics.music import MEASURES, empty_bars, hanging_notes, measures
 from songfoundry.notes.tokens import tokenizer
 from songfoundry.notes.vocabulary import TokenConfig
+from songfoundry.prompts import scale_of
 
 __all__ = ["COLLECTIONS", "ComposeEvaluation", "evaluate_compose", "write_markdown"]
 
@@ -86,7 +87,9 @@ class ComposeEvaluation:
 
     def kept(self) -> dict[str, dict[str, dict[str, float]]]:
         """Say what was kept: group -> method -> name -> share of the samples (of those where it could be told) or sum."""
-        shares = ("metre", "tempo", "bar heard", "bar level heard", "beat heard", "key equal", "key equal or relative", "loudness")
+        shares = (
+            "metre", "tempo", "bar heard", "bar level heard", "beat heard", "key equal", "key equal or relative", "in scale", "loudness",
+        )  # fmt: skip
         result: dict[str, dict[str, dict[str, float]]] = {}
         for group in dict.fromkeys(sample["group"] for sample in self.samples):
             for method in self.methods:
@@ -262,14 +265,17 @@ def _measured(excerpt: Excerpt, heard: Metre | None, music: Stretch, index: Copy
     """Measure what follows a prompt by its notes alone; what only a file or a model can tell is None."""
     second = estimate_metre(music.heard)
     both = heard is not None and second is not None
-    relation = key_relation(key_of(excerpt.music.notes), key_of(music.notes)) if len(excerpt.music.notes.pitched) else None
+    key, pitched = key_of(excerpt.music.notes), music.notes.pitched
+    found_key = key_of(music.notes)
+    relation = key_relation(key, found_key) if key is not None else None
+    inside = float(scale_of(key)[pitched.pitches % 12].mean()) if key is not None and len(pitched) else None
     copy = index.longest(music.notes) if index is not None else None
     return {
         "metre": None, "tempo": None, "loudness": None, "loudness step": None, "tokens": None, "invalid tokens": None,
         "bar heard": both and same(second.bar, heard.bar), "bar level heard": both and alike(second.bar, heard.bar),
         "beat heard": both and same(second.beat, heard.beat),
-        "key equal": None if relation is None else relation == "equal",
-        "key equal or relative": None if relation is None else relation != "neither",
+        "prompt's key": key, "key": found_key, "key equal": None if relation is None else relation == "equal",
+        "key equal or relative": None if relation is None else relation != "neither", "in scale": inside,
         "bars": music.bars, "notes": len(music.notes), "empty bars": empty_bars(music.notes, music.bar, music.bars),
         "hanging notes": hanging_notes(music.notes, music.bar * music.bars), **measures(music.notes, music.bar),
         "copy": copy.notes if copy else None, "copy different": copy.different if copy else None, "copy from": copy.piece if copy else None,
