@@ -26,7 +26,7 @@ from songfoundry.systems.separate import Separate
 
 __all__ = ["DEFAULT_MODEL", "PRECISIONS", "Separator"]
 
-DEFAULT_MODEL = "bsrnn-small"
+DEFAULT_MODEL = "bsrnn-medium"
 """Name of the model that is used where none is named."""
 PRECISIONS = ("float32", "bfloat16")
 """What the net computes in; the transforms around it are always float32."""
