@@ -31,8 +31,12 @@ def _describe(row: dict) -> str:
     if card.get("about"):
         lines.append(f"  about     {card['about']}")
     if data:
-        lines.append(f"  trained   {card.get('steps')} steps, {card.get('hours_seen')} h of audio seen, from {data.get('songs')} songs"
-                     f" ({data.get('hours')} h): {', '.join(dict.fromkeys(data.get('folders', [])))}")  # fmt: skip
+        if "pieces" in data:
+            seen, source = "", f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
+        else:
+            seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data.get('songs')} songs ({data.get('hours')} h)"
+        folders = ", ".join(dict.fromkeys(data.get("folders", [])))
+        lines.append(f"  trained   {card.get('steps')} steps{seen}, from {source}: {folders}")
     for where, scores in card.get("scores", {}).items():
         lines.append(f"  scores    {where}: " + ", ".join(f"{name} {value:.2f}" for name, value in scores.items()))
     return "\n".join(lines) + "\n"

@@ -42,7 +42,8 @@ def train(
                 raise typer.Exit(128 + stop.number) from None
     if first:
         path = trainer.run.checkpoint("model")
-        typer.echo(f"The averaged weights are in {path}; songfoundry separate --model {path} SONG uses them.")
+        verb, source = ("compose", "PROMPT.mid") if described.system["name"] == "compose" else ("separate", "SONG")
+        typer.echo(f"The averaged weights are in {path}; songfoundry {verb} --model {path} {source} uses them.")
 
 
 def _sentence(figures: dict) -> str:
