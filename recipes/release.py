@@ -44,7 +44,9 @@ def main() -> None:
     for path in options.earlier:
         before = checkpoint.read_header(path).card
         card["steps"] += before["steps"]
-        card["hours_seen"] = round(card["hours_seen"] + before["hours_seen"], 2)
+        for seen in ("hours_seen", "tokens_seen"):
+            if seen in card:
+                card[seen] = round(card[seen] + before.get(seen, 0), 2)
     scored = {f"{data}: {group}": rows for data, path in options.scores for group, rows in medians(Path(path), options.name).items()}
     card["scores"] = scored or card["scores"]
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"

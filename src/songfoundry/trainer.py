@@ -9,7 +9,6 @@ optimiser states. With several devices all take the same steps; the first one al
 
 import math
 import os
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from songfoundry import __version__, checkpoint
+from songfoundry import __version__, checkpoint, loading
 from songfoundry.checkpoint import Checkpoint
-from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, SongfoundryError, TrainingError
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, TrainingError
 from songfoundry.registry import nearest
 from songfoundry.runs import Run, commit
 from songfoundry.schedule import TrainConfig, learning_rate
@@ -128,13 +126,17 @@ class Trainer:
 
     def card(self, scores: dict[str, float] | None = None) -> dict[str, Any]:
         """Say what this model is: data, steps, hours of audio seen, scores, versions, date."""
-        seconds = getattr(self.draws.config, "chunk_seconds", 0) * self.examples
+        drawn = self.draws.config
+        if hasattr(drawn, "chunk_seconds"):
+            seen = {"hours_seen": round(drawn.chunk_seconds * self.examples / 3600, 2)}
+        else:
+            seen = {"tokens_seen": drawn.context * self.examples} if hasattr(drawn, "context") else {}
         return {
             "recipe": self.run.recipe.name,
             "about": self.run.recipe.about,
             "data": self.draws.describe(),
             "steps": self.step,
-            "hours_seen": round(seconds / 3600, 2),
+            **seen,
             "scores": {"validation": scores} if scores else {},
             "versions": {"songfoundry": __version__, "torch": torch.__version__, "commit": commit()},
             "date": date.today().isoformat(),
@@ -201,33 +203,12 @@ class Trainer:
         return self.config.batch * self.config.accumulate * self.fabric.world_size
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
-        """Load batches from the first one that has not been seen; each device takes its share of the numbers.
-
-        Raises
-        ------
-        TrainingError : a loader's process died.
-        """
-        config, world, rank = self.config, self.fabric.world_size, self.fabric.global_rank
-        first, count = self.examples, (config.steps - self.step) * config.accumulate
-        numbers = (range(start, start + config.batch)
-                   for start in (first + (part * world + rank) * config.batch for part in range(count)))  # fmt: skip
-        loader = DataLoader(
-            self.draws, batch_sampler=numbers, num_workers=config.workers, prefetch_factor=4 if config.workers else None,
-            worker_init_fn=_begin_worker, pin_memory=self.fabric.device.type == "cuda",
+        """Load the batches of all steps to go, this device's share of them."""
+        config, fabric = self.config, self.fabric
+        return loading.batches(
+            self.draws, first=self.examples, count=(config.steps - self.step) * config.accumulate, batch=config.batch,
+            workers=config.workers, world=fabric.world_size, rank=fabric.global_rank, device=fabric.device,
         )  # fmt: skip
-        try:
-            for batch in loader:
-                yield {name: value.to(self.fabric.device, non_blocking=True) for name, value in batch.items()}
-        except SongfoundryError as error:
-            # From a worker it comes with that worker's traceback in front.
-            raise type(error)(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"expected the processes that draw examples to live, found one killed ({str(error).splitlines()[0].rstrip('. ')}): "
-                "free memory or room in /dev/shm, or draw in the first process by --set train.workers=0"
-            ) from None
 
     def _update(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
         """Take one step of every phase; return the losses, the mean over all devices.
@@ -402,10 +383,3 @@ class Trainer:
             with self._averages():
                 self.run.artifacts(self.system.preview(next(iter(self.draws.validation()))))
         self.run.plot()
-
-
-def _begin_worker(_number: int) -> None:
-    """Keep a loader's process to one thread, and leave Ctrl-C to the trainer, who ends it in good order."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

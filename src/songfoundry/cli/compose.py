@@ -48,7 +48,7 @@ def compose(
     unfinished file is left).
     """
     from songfoundry import composing
-    from songfoundry.cli.separate import _Bar, _stopping
+    from songfoundry.cli.progress import Bar, stopping
     from songfoundry.composer import DEFAULT_MODEL
     from songfoundry.errors import Cancelled
 
@@ -57,7 +57,7 @@ def compose(
         "repetition_penalty": repetition_penalty, "key_strength": key_strength, "key": key, "metre": metre, "tempo": tempo,
         "style": style, "melody": melody, "chords": chords, "replace_bars": replace_bars,
     }  # fmt: skip
-    with _Bar(progress) as show, _stopping() as stop:
+    with Bar(progress) as show, stopping() as stop:
         try:
             outcomes = composing.compose_all(
                 prompts or [], out=out, model=model or DEFAULT_MODEL, device=device, threads=threads, progress=show, cancel=stop.event,

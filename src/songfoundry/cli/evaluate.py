@@ -64,7 +64,7 @@ def separation(
 
 @evaluate.command()
 def compose(
-    model: Annotated[list[str] | None, typer.Option(help="lstm, transformer, a name or path; may be repeated. Default: both.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="transformer, lstm, a name or path; repeatable. Default: transformer.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Folder of MIDI files. Default: midi/prompts below SONGFOUNDRY_DATA.")] = None,
     collections: Annotated[str | None, typer.Option(help="pop909,nottingham ... below SONGFOUNDRY_DATA/midi. Default: five.")] = None,
     files: Annotated[int, typer.Option(help="So many held-out pieces, the collections in turn.")] = 100,
@@ -108,7 +108,7 @@ def compose(
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         result = compose_evaluation.evaluate_compose(
-            model or ["lstm", "transformer"], prompts=prompts, files=files, variations=variations, bars=bars, prompt_bars=prompt_bars,
+            model or ["transformer"], prompts=prompts, files=files, variations=variations, bars=bars, prompt_bars=prompt_bars,
             collections=collections.split(",") if collections else compose_evaluation.COLLECTIONS, seed=seed, baselines=baselines,
             loudness=loudness, copies=copies, device=device, threads=threads,
             progress=lambda what, fraction: bar.update(task, description=what, completed=fraction),

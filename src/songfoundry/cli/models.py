@@ -32,7 +32,8 @@ def _describe(row: dict) -> str:
         lines.append(f"  about     {card['about']}")
     if data:
         if "pieces" in data:
-            seen, source = "", f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
+            tokens = card.get("tokens_seen")
+            seen, source = f", {tokens:,} tokens seen" if tokens else "", f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
         else:
             seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data.get('songs')} songs ({data.get('hours')} h)"
         folders = ", ".join(dict.fromkeys(data.get("folders", [])))

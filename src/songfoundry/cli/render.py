@@ -29,14 +29,14 @@ def render(
     0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
     from songfoundry import rendering
-    from songfoundry.cli.separate import _Bar, _stopping
+    from songfoundry.cli.progress import Bar, stopping
     from songfoundry.errors import Cancelled
 
     aside = out == "-"
     out = out or f"{file.stem}.{format or 'wav'}"
     beside = Path(".") if aside else Path(out).parent
     name = file.stem if aside else Path(out).stem
-    with _Bar(progress) as bar, _stopping() as stop:
+    with Bar(progress) as bar, stopping() as stop:
 
         def show(share: float) -> bool:
             bar(str(file), share, 1, 1)
