@@ -72,7 +72,7 @@ def make_model(path: Path, **config) -> Path:
 
 def default_model(folder: Path, named: str | None = None) -> tuple[Path, str]:
     """Give a model's file and its name: the one that is asked for, else the shipped default, else random weights of its kind."""
-    from songfoundry.separator import DEFAULT_MODEL
+    from songfoundry.separating.separator import DEFAULT_MODEL
 
     shipped = Path(__file__).resolve().parents[1] / f"src/songfoundry/weights/{DEFAULT_MODEL}.safetensors"
     if named:
@@ -129,7 +129,7 @@ def publish(table: Table, options: argparse.Namespace, title: str) -> None:
     """Print a table, and put it into a file where that was asked for."""
     print(table.as_markdown())
     if options.markdown:
-        from songfoundry.evaluation import put_block
+        from songfoundry.evaluating.separation import put_block
 
         # The command as anyone can repeat it: from the checkout's root, no paths of this machine, not the file it goes to.
         words = [word for word in sys.argv[1:] if word not in ("--markdown", "--title", options.markdown, options.title)]

@@ -8,13 +8,13 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "separate": "songfoundry.verbs",
-    "Separator": "songfoundry.separator",
-    "compose": "songfoundry.composing",
-    "Composer": "songfoundry.composer",
-    "render": "songfoundry.rendering",
+    "separate": "songfoundry.separating.verb",
+    "Separator": "songfoundry.separating.separator",
+    "compose": "songfoundry.composing.verb",
+    "Composer": "songfoundry.composing.composer",
+    "render": "songfoundry.playing.rendering",
     "train": "songfoundry.training",
-    "evaluate_separation": "songfoundry.evaluation",
+    "evaluate_separation": "songfoundry.evaluating.separation",
     "export_onnx": "songfoundry.export",
     "Clip": "songfoundry.audio.io",
     "SongfoundryError": "songfoundry.errors",

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from songfoundry import evaluation
 from songfoundry.audio import io
 from songfoundry.audio.pieces import resample
 from songfoundry.data.songs import STEMS
 from songfoundry.data.synthetic import demo_song
 from songfoundry.errors import ConfigError, OutputError
+from songfoundry.evaluating import separation as evaluation
 from songfoundry.metrics.separation import aggregate
 from songfoundry.registry import nearest
-from songfoundry.separator import DEFAULT_MODEL, Separator
-from songfoundry.stemwriter import check_form
+from songfoundry.separating.separator import DEFAULT_MODEL, Separator
+from songfoundry.separating.stemwriter import check_form
 
 RATE = 44100
 TAGS = {"title": "songfoundry demo song", "artist": "songfoundry", "license": "CC0-1.0"}

@@ -16,9 +16,10 @@ import tiny_music
 from commands import files, run_command
 
 import songfoundry
-from songfoundry import composing, notes
+from songfoundry import notes
 from songfoundry.audio.loudness import integrated, true_peak
-from songfoundry.composer import Composer
+from songfoundry.composing import verb as composing
+from songfoundry.composing.composer import Composer
 from songfoundry.errors import ConfigError, InputError, MissingExtraError, OutputError
 
 PROGRAM = [sys.executable, "-m", "songfoundry"]
@@ -65,7 +66,7 @@ def test_each_variation_is_a_midi_file_a_sound_a_picture_and_a_line(folder, weig
 
 
 def test_the_continuation_is_as_loud_as_its_prompt_in_the_file_itself(folder, weights):
-    from songfoundry import rendering
+    from songfoundry.playing import rendering
 
     (folder / "soft.mid").write_bytes(midi_bytes.midi([midi_bytes.part(0, 0, [(480 * n, 470, 60 + n % 5, 24) for n in range(16)])]))
     run("soft.mid", "--variations", 1, "--bars", 4, weights=weights)
@@ -216,7 +217,7 @@ def test_the_prompt_is_never_written_over(folder, weights):
 
 
 def test_nothing_is_left_of_a_work_that_fails_half_way(folder, weights, monkeypatch):
-    from songfoundry import rendering
+    from songfoundry.playing import rendering
 
     done = []
 
@@ -233,7 +234,7 @@ def test_nothing_is_left_of_a_work_that_fails_half_way(folder, weights, monkeypa
 
 
 def test_a_missing_picture_library_is_said_and_stops_nothing(folder, weights, monkeypatch):
-    from songfoundry import pianoroll
+    from songfoundry.playing import pianoroll
 
     def fail(*_, **__):
         raise MissingExtraError("expected matplotlib, found none: install it")

@@ -10,8 +10,8 @@ import soundfile
 from commands import files, run_command
 from midi_bytes import band, midi, part, tempo, track
 
-from songfoundry import rendering
 from songfoundry.audio import io
+from songfoundry.playing import rendering
 
 pytest.importorskip("symusic")
 pytest.importorskip("pyloudnorm")

@@ -47,9 +47,9 @@ def compose(
     0 all done, 1 some of several prompts failed, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no
     unfinished file is left).
     """
-    from songfoundry import composing
     from songfoundry.cli.progress import Bar, stopping
-    from songfoundry.composer import DEFAULT_MODEL
+    from songfoundry.composing import verb as composing
+    from songfoundry.composing.composer import DEFAULT_MODEL
     from songfoundry.errors import Cancelled
 
     wishes = {

@@ -42,7 +42,7 @@ def list_songs(
     folder: Annotated[str, typer.Argument(help="A folder of songs with stems, or a TOML list of songs.")],
 ) -> None:
     """List the songs of a folder: name, split, licence, stems."""
-    from songfoundry.evaluation import songs_of
+    from songfoundry.evaluating.separation import songs_of
 
     for song, _ in songs_of(folder):
         typer.echo(f"{song.name}  [{song.split}; {song.licence}]  {', '.join(song.stems)}")

@@ -20,7 +20,7 @@ def demo(
     from songfoundry import hardware
     from songfoundry.cli.evaluate import print_evaluation
     from songfoundry.metrics.separation import SDR_V4
-    from songfoundry.separator import DEFAULT_MODEL
+    from songfoundry.separating.separator import DEFAULT_MODEL
 
     hardware.keep_memory()
     console = Console(stderr=True)

@@ -37,10 +37,11 @@ def separation(
     from rich.console import Console
     from rich.progress import Progress
 
-    from songfoundry import evaluation, hardware
+    from songfoundry import hardware
     from songfoundry.audio import io
     from songfoundry.errors import OutputError
-    from songfoundry.separator import DEFAULT_MODEL
+    from songfoundry.evaluating import separation as evaluation
+    from songfoundry.separating.separator import DEFAULT_MODEL
 
     for file in (json, markdown):
         if file is not None and not file.absolute().parent.is_dir():
@@ -95,9 +96,10 @@ def compose(
     from rich.console import Console
     from rich.progress import Progress
 
-    from songfoundry import compose_evaluation, hardware
+    from songfoundry import hardware
     from songfoundry.audio import io
     from songfoundry.errors import OutputError
+    from songfoundry.evaluating import compose as compose_evaluation
 
     for file in (json, markdown):
         if file is not None and not file.absolute().parent.is_dir():
@@ -126,7 +128,7 @@ def print_continuations(result) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from songfoundry.compose_tables import estimator_sentences, tables
+    from songfoundry.evaluating.compose_tables import estimator_sentences, tables
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     for sentence in [*result.about, *estimator_sentences(result)]:

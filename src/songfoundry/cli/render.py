@@ -28,9 +28,9 @@ def render(
     Prints the paths that were written on standard output, and what there is to say about them on standard error. Exit code:
     0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
-    from songfoundry import rendering
     from songfoundry.cli.progress import Bar, stopping
     from songfoundry.errors import Cancelled
+    from songfoundry.playing import rendering
 
     aside = out == "-"
     out = out or f"{file.stem}.{format or 'wav'}"
@@ -70,7 +70,7 @@ def render(
 def _list(file: Path, aside: bool) -> None:
     """Print events beside tokens, and on standard error what the tokens do not keep."""
     from songfoundry import notes
-    from songfoundry.listing import beside_tokens
+    from songfoundry.playing.listing import beside_tokens
 
     rows, lost = beside_tokens(notes.read_midi(file))
     width = min(88, max(len(row.event) for row in rows))

@@ -46,10 +46,11 @@ def separate(
     What --preview, or --start and --duration, write has the very bits of the whole run's stems; where stems go over full
     scale, --clip-mode rescale turns all of them down by one gain, which a part takes from itself and not from the whole song.
     """
-    from songfoundry import batch, hardware
+    from songfoundry import hardware
     from songfoundry.cli.progress import Bar, stopping
     from songfoundry.errors import Cancelled
-    from songfoundry.separator import DEFAULT_MODEL
+    from songfoundry.separating import batch
+    from songfoundry.separating.separator import DEFAULT_MODEL
 
     hardware.keep_memory()
     with Bar(progress) as show, stopping() as stop:

@@ -1,0 +1,281 @@
+"""Write music with a model that is loaded once: variations as scores, or one of them note by note while it is written."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from songfoundry import checkpoint, inventory, notes
+from songfoundry.composing import planning
+from songfoundry.composing.blending import mixed_tokens, plan_between
+from songfoundry.composing.chords import parse_chords
+from songfoundry.composing.planning import Plan
+from songfoundry.composing.prompts import parse_key, parse_metre
+from songfoundry.composing.steering import ChordRule, CrewRule, EndingRule, LivelyRule, PartRule, Rule, Steered
+from songfoundry.composing.wishes import Wishes
+from songfoundry.composing.writing import Composition, NoteReader, Stream, finish
+from songfoundry.config import parse
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError
+from songfoundry.hardware import free_threads, pick_device
+from songfoundry.notes.arranging import NoteEvent
+from songfoundry.notes.grammar import Grammar
+from songfoundry.notes.vocabulary import STYLES
+from songfoundry.systems.compose import Compose
+from songfoundry.systems.sampling import Sampling
+
+__all__ = ["DEFAULT_MODEL", "Composer"]
+
+DEFAULT_MODEL = "transformer"
+"""Name of the model that writes where none is named."""
+_SHORT_NAMES = {"lstm": "compose-lstm", "transformer": "compose-transformer"}
+_BAR_TOKENS = 1024
+"""More tokens than this in a bar on average, and the writing stops: no music is as dense."""
+_STYLE_TOKENS = 128
+"""So many tokens of a prompt tell its style."""
+
+
+class Composer:
+    """Hold one model, ready to write any number of pieces.
+
+    Parameters
+    ----------
+    model : "transformer", "lstm", the name of another shipped or local model, the path of a `.safetensors`, or a system that is built.
+    device : "auto", "cpu", "cuda", "cuda:1" or "mps". threads : CPU threads; None for the cores that are free now.
+
+    Raises
+    ------
+    ConfigError : an unknown model or device. CheckpointError : the file is damaged, or no model that composes.
+    """
+
+    def __init__(self, model: str | os.PathLike | Compose = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
+        if threads is not None and not 1 <= threads <= 1024:
+            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
+        self.device = pick_device(device)
+        self.threads = threads or free_threads()
+        if isinstance(model, Compose):
+            self.system, self.name = model.eval(), model.config.net
+        else:
+            name = os.fspath(model)
+            path = checkpoint.resolve(_SHORT_NAMES.get(name, name), (inventory.local_models(),))
+            self.system, self.name = _load(path), path.stem
+        if self.system.config.tokens.kind != "remi":
+            kind = self.system.config.tokens.kind
+            raise CheckpointError(f"expected a model that writes bars and instruments, found {self.name} for {kind} tokens: use another")
+        self.system.to(self.device)
+        self.tokenizer = self.system.tokenizer
+
+    def compose(
+        self, prompt=None, *, variations: int = 1, seed: int = 0, progress: Callable[[float], bool | None] | None = None,
+        cancel: threading.Event | None = None, **wishes: Any,
+    ) -> list[Composition]:  # fmt: skip
+        """Write variations.
+
+        Parameters
+        ----------
+        prompt : a MIDI file's path or bytes, a `symusic.Score`, or None to begin from nothing.
+        variations : how many; each is drawn by (seed, its number), so it does not depend on how many are asked for.
+        wishes : fields of `Wishes`.
+        progress : called with the fraction done; returns False to stop. cancel : stops the work when it is set.
+
+        Raises
+        ------
+        InputError : the prompt cannot be used. ConfigError : a wish is out of range, or does not go with another. Cancelled : as asked.
+        """
+        begun = time.perf_counter()
+        if not 1 <= variations <= 64:
+            raise ConfigError(f"expected 1 to 64 variations, found {variations}: choose another number")
+        _check_seed(seed)
+        wanted, plan = self._plan(prompt, wishes)
+        grammar = self._grammar(plan, wanted)
+        readers = [NoteReader(self.tokenizer, plan) for _ in range(variations)]
+        written: list[list[NoteEvent]] = [[] for _ in range(variations)]
+        bars = 0
+        for number, token in self._tokens(plan, [grammar.copy() for _ in range(variations)], wanted, seed):
+            event = readers[number].take(token)
+            if event is not None:
+                written[number].append(event)
+            elif readers[number].bar > bars:
+                bars = readers[number].bar
+                if progress is not None and progress(min(0.999, bars / plan.bars)) is False:
+                    raise Cancelled("expected to write to the end, found that the callback said stop: nothing was kept")
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("expected to write to the end, found the work cancelled: nothing was kept")
+        elapsed = time.perf_counter() - begun
+        made = [finish(plan, r, events, n, seed, elapsed) for n, (r, events) in enumerate(zip(readers, written, strict=True))]
+        if progress is not None:
+            progress(1.0)
+        return made
+
+    def stream(self, prompt=None, *, seed: int = 0, **wishes: Any) -> Stream:
+        """Write one variation, note by note: the first of `compose` with the same wishes.
+
+        Notes come in the order of their beginning (those that begin together in any), each as soon as its last token is
+        written. For real time, a receiver plays `event.seconds` after its own start.
+
+        Returns
+        -------
+        stream : an iterator of `NoteEvent`; see `Stream` for what it measures.
+
+        Raises
+        ------
+        InputError, ConfigError : as in `compose`, at once.
+        """
+        begun = time.perf_counter()
+        _check_seed(seed)
+        wanted, plan = self._plan(prompt, wishes)
+        reader = NoteReader(self.tokenizer, plan)
+        tokens = self._tokens(plan, [self._grammar(plan, wanted)], wanted, seed)
+        events = (event for _, token in tokens if (event := reader.take(token)) is not None)
+        return Stream(
+            plan, events, lambda kept: finish(plan, reader, kept, 0, seed, time.perf_counter() - begun), begun
+        )  # fmt: skip
+
+    def blend(
+        self, first, second, *, steps: int = 5, seed: int = 0, cancel: threading.Event | None = None, **wishes: Any
+    ) -> list[Composition]:
+        """Write pieces that lie between the continuations of two prompts, in `steps` steps from the one to the other.
+
+        Parameters
+        ----------
+        first, second : as `prompt` of `compose`. steps : 2 to 33. wishes : fields of `Wishes`.
+
+        Returns
+        -------
+        made : one a step, without the prompts; see `songfoundry.composing.blending`.
+        """
+        _check_seed(seed)
+        if not 2 <= steps <= 33:
+            raise ConfigError(f"expected 2 to 33 steps after --steps, found {steps}: choose another number")
+        for name in ("melody", "replace_bars"):
+            if wishes.get(name) is not None:
+                raise ConfigError(f"expected no --{name.replace('_', '-')} with --between, found one: leave it out")
+        plans = [self._plan(prompt, wishes) for prompt in (first, second)]
+        wanted = plans[0][0]
+        made = []
+        for number in range(steps):
+            begun = time.perf_counter()
+            weight = number / (steps - 1)
+            plan = plan_between(plans[0][1], plans[1][1], weight)
+            reader, events = NoteReader(self.tokenizer, plan), []
+            with self._at_work():
+                for token in mixed_tokens(
+                    self.system, (plans[0][1].tokens, plans[1][1].tokens), self._grammar(plan, wanted), weight,
+                    steps=plan.bars * _BAR_TOKENS, seed=seed, sampling=Sampling(**wanted.sampling()),
+                ):  # fmt: skip
+                    if (event := reader.take(token)) is not None:
+                        events.append(event)
+                    if cancel is not None and cancel.is_set():
+                        raise Cancelled("expected to write to the end, found the work cancelled: nothing was kept")
+            made.append(finish(plan, reader, events, number, seed, time.perf_counter() - begun))
+        return made
+
+    def _plan(self, prompt, wishes: dict[str, Any]) -> tuple[Wishes, Plan]:
+        """Read the wishes and the prompt."""
+        wanted = parse(Wishes, wishes, "compose")
+        locks = wanted.locks()
+        wanted.check(prompt is not None)
+        style, tokenizer = wanted.style_name(), self.tokenizer
+        key = None if wanted.key is None else parse_key(wanted.key)
+        if prompt is None:
+            metre = parse_metre(wanted.metre or "4/4")
+            return wanted, planning.anew(
+                tokenizer, bars=wanted.bars or 8, metre=metre, qpm=wanted.tempo or 120.0, style=style or STYLES[0], key=key
+            )  # fmt: skip
+        score, name = _read(prompt)
+        common = {"name": name, "style": style, "key": key, "find_key": locks.key != "off" or wanted.end}
+        room = self.system.config.context * 3 // 4
+        if wanted.melody is not None:
+            plan = planning.accompany(tokenizer, score, part=wanted.melody, bars=wanted.bars, **common)
+        elif wanted.replace_bars is not None:
+            first, last = wanted.gap()
+            plan = planning.infill(tokenizer, score, first=first, last=last, room=room, **common)
+        else:
+            plan = planning.continued(tokenizer, score, bars=wanted.bars or 8, room=room, **common)
+        if style is None:
+            plan.style = "drums" if plan.programs == {-1} else self._likeliest_style(plan.tokens)
+            plan.tokens[1] = tokenizer.ids[f"Style_{plan.style}"]
+        return wanted, plan
+
+    def _likeliest_style(self, tokens: np.ndarray) -> str:
+        """Tell the style under which the net finds a prompt's first tokens the likeliest."""
+        rows = np.repeat(tokens[None, :_STYLE_TOKENS].astype(np.int64), len(STYLES), 0)
+        rows[:, 1] = [self.tokenizer.ids[f"Style_{style}"] for style in STYLES]
+        batch = torch.from_numpy(rows).to(self.device)
+        with self._at_work(), torch.inference_mode():
+            logits = self.system.net(batch[:, :-1])[0].float()
+            nll = torch.nn.functional.cross_entropy(logits[:, 2:].flatten(0, 1), batch[:, 3:].flatten(), reduction="none")
+        return STYLES[int(nll.view(len(STYLES), -1).sum(1).argmin())] if nll.numel() else STYLES[0]
+
+    def _grammar(self, plan: Plan, wanted: Wishes) -> Steered:
+        """Make the grammar of a plan, with the rules that the wishes ask for."""
+        locks = wanted.locks()
+        if plan.mode in ("accompany", "infill"):
+            # What is kept there has its metres and tempi already.
+            locks = locks.model_copy(update={"metre": True, "tempo": True})
+        # The grammar counts its bars from the first one after the header or a mark of filling.
+        fills = np.flatnonzero(self.tokenizer.kinds[plan.tokens] == "Fill")
+        begun = int((self.tokenizer.bars(plan.tokens) > (fills[-1] if len(fills) else 0)).sum())
+        grammar = Grammar(
+            self.tokenizer, locks=locks, programs=plan.programs if locks.instruments else None, scale=plan.scale,
+            metre_plan=lambda bar: plan.metre_of(max(0, bar + 1 - begun)), bars=plan.bars - 1,
+        )  # fmt: skip
+        grammar.start(plan.tokens)
+        plan.free_metre, plan.free_tempo = not locks.metre, not locks.tempo
+        # An accompaniment may be silent where the part is not.
+        rules: list[Rule] = [PartRule(self.tokenizer, plan.part, plan.part_programs) if plan.part else LivelyRule(self.tokenizer)]
+        if plan.programs is None or not locks.instruments:
+            rules.append(CrewRule(self.tokenizer))
+        if wanted.chords is not None:
+            rules.append(ChordRule(self.tokenizer, parse_chords(wanted.chords)))
+        if wanted.end:
+            rules.append(EndingRule(self.tokenizer, plan.bars, plan.key))
+        return Steered(grammar, self.tokenizer, rules, written=1, position=0 if plan.mode in ("new", "accompany") else -1)
+
+    def _tokens(self, plan: Plan, grammars: Sequence[Steered], wanted: Wishes, seed: int) -> Iterator[tuple[int, int]]:
+        """Let the net write; yields (variation, token)."""
+        generators = [np.random.default_rng((seed, number)) for number in range(len(grammars))]
+        made = self.system.generate(plan.tokens, grammars, steps=plan.bars * _BAR_TOKENS, generators=generators, **wanted.sampling())
+        while True:
+            with self._at_work():
+                pair = next(made, None)
+            if pair is None:
+                return
+            yield pair
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Take the threads that this composer may use; the number belongs to the whole process, so it is given back."""
+        before = torch.get_num_threads()
+        if before != self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            if before != self.threads:
+                torch.set_num_threads(before)
+
+
+def _load(path: Path) -> Compose:
+    """Load a model that composes; raises `CheckpointError` for another one."""
+    about = checkpoint.read_header(path)
+    if about.system != "compose":
+        raise CheckpointError(f"expected a model that composes, found {path.stem}, which was made to {about.system}: use another")
+    return checkpoint.load(path)
+
+
+def _read(prompt) -> tuple[Any, str]:
+    """Read a prompt; gives the score and what to call it."""
+    if isinstance(prompt, bytes | str | os.PathLike):
+        return notes.read_midi(prompt), "the MIDI data" if isinstance(prompt, bytes) else Path(prompt).name
+    return prompt, "the prompt"
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"expected a seed from 0 on, found {seed}: choose another number")

@@ -1,0 +1,1 @@
+"""Judge what the verbs make, beside baselines, and write the tables."""

@@ -1,0 +1,199 @@
+"""Separate many songs: one that cannot be read says why and does not stop the others."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
+from songfoundry.hardware import free_threads, keep_memory
+from songfoundry.separating import verb as verbs
+from songfoundry.separating.separator import DEFAULT_MODEL, Separator
+
+__all__ = ["SUFFIXES", "Outcome", "find_audio", "separate_all"]
+
+SUFFIXES = (
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp3", ".ogg", ".oga", ".opus",
+    ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".wv", ".ac3",
+)  # fmt: skip
+"""Suffixes of the files in a folder that are taken for songs; a file that is named itself may have any."""
+
+Progress = Callable[[str, float, int, int], bool | None]
+_OPTIONS = ("device", "threads", "overlap", "chunk_seconds", "shifts", "precision")
+"""Options that belong to the `Separator`, which is built once for all songs."""
+_STOPPED = "expected to separate all songs, found the work cancelled: unfinished songs left nothing behind"
+
+
+@dataclass
+class Outcome:
+    """Hold what came of one song: a result, or the sentence that says why there is none."""
+
+    source: str
+    result: verbs.SeparationResult | None = None
+    error: str | None = None
+
+
+def find_audio(
+    sources: Sequence[str | os.PathLike], recursive: bool = False, out: str | os.PathLike | None = None
+) -> list[tuple[str, str]]:
+    """List the songs that files and folders stand for, each with the name that {track} gets.
+
+    Within a folder the name is the path below it without the suffix; songs that would share one (song.mp3 beside song.wav)
+    keep their suffix. Hidden files, and what lies in `out`, are left out.
+
+    Raises
+    ------
+    InputError : a folder without a song. ConfigError : two songs of one name.
+    """
+    found: list[tuple[str, str, str]] = []
+    apart = Path(out).resolve() if out is not None and os.fspath(out) != "-" else None
+    for source in map(os.fspath, sources):
+        if not os.path.isdir(source):
+            name = Path(source).name if source != "-" else "stdin"
+            found.append((source, _without_suffix(name), name))
+            continue
+        below = [path for path in _files(Path(source), recursive) if apart is None or not path.resolve().is_relative_to(apart)]
+        if not below:
+            more = "" if recursive else " (folders in it are looked into with --recursive)"
+            raise InputError(f"expected songs in the folder '{source}', found no audio file{more}: name another folder")
+        for path in below:
+            name = path.relative_to(source).as_posix()
+            found.append((str(path), _without_suffix(name), name))
+    short = Counter(track for _, track, _ in found)
+    songs = [(source, track if short[track] == 1 else name) for source, track, name in found]
+    for track, count in Counter(track for _, track in songs).items():
+        if count > 1:
+            raise ConfigError(f"expected songs of different names, found {count} called '{track}': use another --out for each")
+    return songs
+
+
+def _files(folder: Path, recursive: bool) -> list[Path]:
+    """List the audio files of a folder in the order of their names."""
+    paths = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _without_suffix(name: str) -> str:
+    stem = os.path.splitext(name)[0]
+    return stem.removesuffix(".stem") or stem
+
+
+def separate_all(
+    sources: Sequence[str | os.PathLike], *, out: str | os.PathLike, model: str | os.PathLike | Separator = DEFAULT_MODEL,
+    recursive: bool = False, jobs: int = 1, progress: Progress | None = None, cancel: threading.Event | None = None,
+    **options: Any,
+) -> list[Outcome]:  # fmt: skip
+    """Separate files and folders of songs into files.
+
+    Parameters
+    ----------
+    sources : files, folders and `-`. recursive : look into folders of folders.
+    jobs : how many songs are worked on at once, each by a process of its own.
+    progress : called with (song, fraction of it, its number from 1, how many); with several jobs only at a song's end.
+        Returns False to stop.
+    options : those of `verbs.separate`.
+
+    Returns
+    -------
+    outcomes : one for each song, in the order in which they were found.
+
+    Raises
+    ------
+    ConfigError, CheckpointError, InputError : what is wrong for all songs. Cancelled : as asked.
+    """
+    if not 1 <= jobs <= 256:
+        raise ConfigError(f"expected --jobs from 1 to 256, found {jobs}: choose one of those")
+    songs = find_audio(sources, recursive, out)
+    jobs = min(jobs, len(songs))
+    own = {key: options.pop(key) for key in _OPTIONS if key in options}
+    if jobs > 1 and own.get("threads") is None:
+        own["threads"] = free_threads(jobs)
+    separator = model if isinstance(model, Separator) else Separator(model, **own)
+    verbs.check(separator, out=out, count=len(songs), **options)
+    if jobs == 1:
+        return _one_by_one(songs, separator, out, progress, cancel, options)
+    if isinstance(model, Separator):
+        raise ConfigError("expected the name of a model for several jobs, found one that is loaded: give its name or use one job")
+    return _in_processes(songs, {"model": model, **own}, out, jobs, progress, cancel, options)
+
+
+def _one_by_one(songs, separator, out, progress, cancel, options) -> list[Outcome]:
+    """Work through songs in this process."""
+    outcomes = []
+    for number, (source, track) in enumerate(songs, 1):
+        tell = None if progress is None else lambda fraction, s=source, n=number: progress(s, fraction, n, len(songs))
+        try:
+            result = verbs.separate(source, model=separator, out=out, track=track, progress=tell, cancel=cancel, **options)
+            outcomes.append(Outcome(source, result))
+        except Cancelled:
+            raise
+        except SongfoundryError as error:
+            outcomes.append(Outcome(source, error=str(error)))
+    return outcomes
+
+
+def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outcome]:
+    """Work through songs in several processes, which end their files properly when this one is told to stop."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    outcomes = [Outcome(source, error=f"expected a result of '{source}', found none: try again") for source, _ in songs]
+    new = not os.path.exists(out)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(own, stop))
+    try:
+        waiting = {}
+        for index, (source, track) in enumerate(songs):
+            waiting[pool.submit(_work, source, {**options, "out": out, "track": track})] = index
+        done_count = 0
+        while waiting:
+            done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(_STOPPED)
+            for future in done:
+                index, done_count = waiting.pop(future), done_count + 1
+                outcomes[index] = _outcome(songs[index][0], future)
+                if progress is not None and progress(songs[index][0], 1.0, done_count, len(songs)) is False:
+                    raise Cancelled(_STOPPED)
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        # The process that made the folder could not remove it while another one had something there.
+        if new and os.path.isdir(out) and not os.listdir(out):
+            os.rmdir(out)
+    return outcomes
+
+
+def _outcome(source: str, future) -> Outcome:
+    """Turn what a process gave or raised into an outcome."""
+    try:
+        return Outcome(source, future.result())
+    except BrokenProcessPool:
+        sentence = f"expected a process to separate '{source}', found that it died (too little memory, perhaps): use fewer --jobs"
+        return Outcome(source, error=sentence)
+    except SongfoundryError as error:
+        return Outcome(source, error=str(error))
+
+
+_worker: dict[str, Any] = {}
+"""What a worker process keeps from song to song."""
+
+
+def _start_worker(own: dict[str, Any], stop) -> None:
+    """Take down what the worker needs; its parent, not the terminal, tells it to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
+    _worker.update(own=own, stop=stop)
+
+
+def _work(source: str, options: dict[str, Any]) -> verbs.SeparationResult:
+    """Separate one song in a worker process."""
+    if "separator" not in _worker:
+        _worker["separator"] = Separator(**_worker["own"])
+    return verbs.separate(source, model=_worker["separator"], cancel=_worker["stop"], **options)

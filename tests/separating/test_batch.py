@@ -1,0 +1,93 @@
+"""Many songs: names, failures that stop nobody, processes."""
+
+import threading
+from pathlib import Path
+
+import known_models
+import numpy as np
+import pytest
+from known_models import song
+
+from songfoundry.audio import io
+from songfoundry.errors import Cancelled, ConfigError, InputError
+from songfoundry.separating import batch
+from songfoundry.separating.separator import Separator
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two songs of one name, one in a folder below, one that is none, and things to pass over."""
+    songs = tmp_path / "songs"
+    (songs / "album é").mkdir(parents=True)
+    io.write(songs / "a.wav", song(0.4), 44100)
+    io.write(songs / "a.flac", song(0.4, seed=1), 44100)
+    io.write(songs / "album é" / "b.ogg", song(0.4, seed=2), 44100)
+    (songs / "album é" / "text.mp3").write_text("no music")
+    (songs / "cover.jpg").touch()
+    (songs / ".hidden.wav").touch()
+    return songs
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Separator(known_models.system(), threads=1)
+
+
+def test_songs_are_found_and_named(folder, tmp_path):
+    assert [track for _, track in batch.find_audio([folder])] == ["a.flac", "a.wav"]
+    every = batch.find_audio([folder], recursive=True)
+    assert [track for _, track in every] == ["a.flac", "a.wav", "album é/b", "album é/text"]
+    assert batch.find_audio(["x/y.stem.mp4", "-"]) == [("x/y.stem.mp4", "y"), ("-", "stdin")]
+    assert [track for _, track in batch.find_audio([folder], recursive=True, out=folder / "album é")] == ["a.flac", "a.wav"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no audio file.*--recursive"):
+        batch.find_audio([tmp_path / "none"])
+    with pytest.raises(ConfigError, match="2 called 'a.wav'"):
+        batch.find_audio(["x/a.wav", "y/a.wav"])
+
+
+def test_a_song_that_cannot_be_read_stops_nobody(folder, tmp_path, model):
+    seen = []
+    outcomes = batch.separate_all(
+        [folder, tmp_path / "gone.wav"], recursive=True, out=tmp_path / "o", model=model, stems="bass",
+        progress=lambda *news: seen.append(news),
+    )  # fmt: skip
+    failed = {Path(outcome.source).name: outcome.error for outcome in outcomes if outcome.error}
+    assert set(failed) == {"text.mp3", "gone.wav"}
+    assert "no decoder knows" in failed["text.mp3"] and "No such file" in failed["gone.wav"]
+    written = sorted(str(path.relative_to(tmp_path / "o")) for path in (tmp_path / "o").rglob("*") if path.is_file())
+    assert written == ["a.flac/bass.wav", "a.wav/bass.wav", "album é/b/bass.wav"]
+    assert {(number, count) for _, fraction, number, count in seen if fraction == 1.0} == {(1, 5), (2, 5), (3, 5)}
+    again = batch.separate_all([folder], out=tmp_path / "o", model=model, stems="bass", skip_existing=True)
+    assert all(outcome.result.skipped for outcome in again)
+
+
+def test_what_is_wrong_for_all_songs_is_said_once(folder, tmp_path, model):
+    for options, words in (
+        ({"out": "x.wav", "stems": "bass"}, "folder for 2 songs"),
+        ({"name_template": "{stem}.{ext}"}, "{track} in --name-template for 2 songs"),
+        ({"jobs": 0}, "--jobs"), ({"jobs": 2}, "for several jobs"), ({"depth": "x"}, "depth"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            batch.separate_all([folder], model=model, **{"out": tmp_path / "o", **options})
+    assert not (tmp_path / "o").exists()
+
+
+def test_cancel_ends_the_batch(folder, tmp_path, model):
+    cancel = threading.Event()
+    with pytest.raises(Cancelled):
+        batch.separate_all([folder], out=tmp_path / "o", model=model, cancel=cancel, progress=lambda *_: cancel.set())
+    assert not (tmp_path / "o" / "a.wav").exists()
+
+
+def test_processes_do_the_same(folder, tmp_path):
+    weights = known_models.save(tmp_path / "m.safetensors", known_models.system())
+    seen = []
+    options = {"recursive": True, "model": weights, "stems": "drums", "depth": "int24", "threads": 1}
+    outcomes = batch.separate_all([folder], out=tmp_path / "two", jobs=2, progress=lambda *news: seen.append(news[2:]), **options)
+    alone = batch.separate_all([folder], out=tmp_path / "one", **options)
+    assert [bool(outcome.error) for outcome in outcomes] == [False, False, False, True]
+    assert [(o.source, o.error) for o in outcomes] == [(o.source, o.error) for o in alone]
+    for a, b in zip(outcomes[:3], alone[:3], strict=True):
+        assert np.array_equal(io.read(a.result.paths["drums"]).samples, io.read(b.result.paths["drums"]).samples)
+    assert seen == [(i, 4) for i in (1, 2, 3, 4)]
