@@ -153,7 +153,7 @@ class Run:
             from matplotlib.figure import Figure
         except ImportError:
             Figure = None
-        for name, kind in (("losses", "loss"), ("scores", "score")):
+        for name, kind in (("losses", "loss"), ("scores", "score"), ("game", "game")):
             keys = sorted({key for row in rows for key in row.get(kind, {})})
             if Figure is None or not keys:
                 continue

@@ -1,4 +1,4 @@
-"""Say how long, how fast and on what a system is trained: a recipe's [train] table, and the learning rate of a step."""
+"""Say how long, how fast and on what a system is trained: a recipe's [train] table, and who learns at a step, and how fast."""
 
 import math
 from typing import Annotated, Literal
@@ -8,6 +8,22 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from songfoundry.config import Config
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Schedule = Literal["cosine", "constant", "multistep", "cosine_restarts"]
+
+
+class PhaseConfig(Config):
+    """Say what of the [train] table is otherwise for one phase, `[train.phases.NAME]`; None leaves it as it is there."""
+
+    rate: PositiveFloat | None = None
+    schedule: Schedule | None = None
+    warmup: NonNegativeInt | None = None
+    final_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    milestones: list[NonNegativeInt] | None = None
+    factor: PositiveFloat | None = None
+    period: PositiveInt | None = None
+    betas: tuple[Share, Share] | None = None
+    weight_decay: NonNegativeFloat | None = None
+    clip: PositiveFloat | None = None
 
 
 class TrainConfig(Config):
@@ -20,6 +36,12 @@ class TrainConfig(Config):
     scored, and the weights with the highest score `best` are kept. `precision` "auto" is bf16 where the device has it.
     `threads` are those of the first process for the net, `workers` processes draw examples; `devices` a machine and `nodes`
     (machines) are torchrun's own where it started the training.
+
+    `schedule` says how the rate goes on after the warm-up: "cosine" as above; "constant"; "multistep", multiplied by `factor` at
+    each of `milestones` (steps); "cosine_restarts", down a half cosine to `final_rate` times the peak in `period` steps, and again
+    from the peak. `phases` changes such values for one phase of a system that has several. In a game of a generator and a
+    discriminator the latter learns alone for `discriminator_first_steps` and then stands still for `discriminator_freeze`, and a
+    side that has been dead for `dead_after` steps (0: never) ends the training.
     """
 
     steps: PositiveInt = 100_000
@@ -44,11 +66,43 @@ class TrainConfig(Config):
     devices: PositiveInt = 1
     nodes: PositiveInt = 1
     best: str = "mean"
+    schedule: Schedule = "cosine"
+    milestones: list[NonNegativeInt] = []
+    factor: PositiveFloat = 0.3
+    period: PositiveInt = 1000
+    phases: dict[str, PhaseConfig] = {}
+    discriminator_first_steps: NonNegativeInt = 0
+    discriminator_freeze: NonNegativeInt = 0
+    dead_after: NonNegativeInt = 500
+
+    def of(self, phase: str) -> "TrainConfig":
+        """Give the values that hold for a phase."""
+        own = self.phases.get(phase)
+        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Give the learning rate of a step: linear warm-up, then half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
+def learning_rate(config: TrainConfig, step: int, phase: str = "") -> float:
+    """Give the learning rate of a step: linear warm-up, then by the schedule's name.
+
+    Reference: Loshchilov & Hutter 2017 (SGDR, arXiv 1608.03983), eq. 5, for the cosine, with and without restarts.
+    """
+    config = config.of(phase)
     if step < config.warmup:
         return config.rate * (step + 1) / config.warmup
-    progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    if config.schedule == "constant":
+        return config.rate
+    if config.schedule == "multistep":
+        return config.rate * config.factor ** sum(step >= milestone for milestone in config.milestones)
+    if config.schedule == "cosine_restarts":
+        progress = (step - config.warmup) % config.period / config.period
+    else:
+        progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
     return config.rate * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def learns(config: TrainConfig, step: int, phase: str) -> bool:
+    """Tell whether a phase is updated at a step: all always are, but for a discriminator's head start and its rest after it."""
+    alone = config.discriminator_first_steps
+    if step < alone:
+        return phase == "discriminator"
+    return phase != "discriminator" or step >= alone + config.discriminator_freeze

@@ -2,6 +2,9 @@
 
 ``for step: for phase, opt: loss -> backward -> clip -> step; EMA; log row; every k: score, preview, save``
 
+Each phase of a system has its own optimiser, rate and schedule. A system may offer `begin_step(step, steps)`, called before its
+phases, and `watch()`, called after them: what it saw of the game, for the log.
+
 A resumed training takes the same steps as one that was never killed, bit for bit on one device: examples are pure
 functions of their number, random numbers inside a net of the step, and `last.safetensors` holds weights, averages and
 optimiser states. With several devices all take the same steps; the first one alone scores and writes while the others wait.
@@ -22,9 +25,10 @@ from torch import Tensor, nn
 from songfoundry import __version__, checkpoint, loading
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, TrainingError
+from songfoundry.game import Game
 from songfoundry.registry import nearest
 from songfoundry.runs import Run, commit
-from songfoundry.schedule import TrainConfig, learning_rate
+from songfoundry.schedule import TrainConfig, learning_rate, learns
 
 
 def launch(config: TrainConfig):
@@ -45,10 +49,12 @@ def launch(config: TrainConfig):
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    # In a game each phase leaves the others' parameters without a gradient.
+    several = "ddp_find_unused_parameters_true" if len(config.phases) > 1 else "ddp"
     try:
         fabric = Fabric(
             accelerator=config.accelerator, devices=devices, num_nodes=nodes, precision=_precision(config),
-            strategy="ddp" if devices * nodes > 1 else "auto",
+            strategy=several if devices * nodes > 1 else "auto",
         )  # fmt: skip
         fabric.launch()
     except (RuntimeError, ValueError) as error:
@@ -72,6 +78,18 @@ def _precision(config: TrainConfig) -> str:
     return "bf16-mixed" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "32-true"
 
 
+def _check_phases(config: TrainConfig, phases: list[str]) -> None:
+    """Refuse, by `ConfigError`, what a recipe says of phases that the system does not have."""
+    for name in config.phases:
+        if name not in phases:
+            raise ConfigError(f"expected the name of a phase in train.phases, found {name!r}: {nearest(name, phases)}")
+    if (config.discriminator_first_steps or config.discriminator_freeze) and "discriminator" not in phases:
+        raise ConfigError(
+            f"expected a system with a discriminator for train.discriminator_first_steps, found the phases {', '.join(phases)}: "
+            "take that key out"
+        )
+
+
 class Trainer:
     """Own the optimisers, the averaged weights and the step counter of one training.
 
@@ -86,11 +104,13 @@ class Trainer:
         self.fabric = fabric or launch(config)
         self.config, self.run, self.draws = config, run, draws
         self.system = system.to(self.fabric.device)
+        phases = system.phases()
+        _check_phases(config, list(phases))
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-        self.optimizers = {
-            phase: kind(parameters, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
-            for phase, parameters in system.phases().items()
-        }
+        self.optimizers = {}
+        for phase, parameters in phases.items():
+            own = config.of(phase)
+            self.optimizers[phase] = kind(parameters, lr=own.rate, betas=own.betas, weight_decay=own.weight_decay)
         self.module, *optimizers = self.fabric.setup(system, *self.optimizers.values())
         self.optimizers = dict(zip(self.optimizers, optimizers, strict=True))
         self.average = {name: p.detach().clone() for name, p in self.system.named_parameters()}
@@ -99,6 +119,7 @@ class Trainer:
         self.examples = 0
         self.best: float | None = None
         self._waited = 0.0
+        self._game = Game(config.dead_after)
 
     def state(self) -> dict[str, Tensor]:
         """Collect everything that the next step depends on, as flat tensors."""
@@ -129,6 +150,8 @@ class Trainer:
         drawn = self.draws.config
         if hasattr(drawn, "chunk_seconds"):
             seen = {"hours_seen": round(drawn.chunk_seconds * self.examples / 3600, 2)}
+        elif hasattr(drawn, "samples") and hasattr(drawn, "rate"):
+            seen = {"hours_seen": round(drawn.samples / drawn.rate * self.examples / 3600, 2)}
         else:
             seen = {"tokens_seen": drawn.context * self.examples} if hasattr(drawn, "context") else {}
         return {
@@ -211,22 +234,27 @@ class Trainer:
         )  # fmt: skip
 
     def _update(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
-        """Take one step of every phase; return the losses, the mean over all devices.
+        """Take one step of every phase that learns; return the losses, the mean over all devices.
 
         Raises
         ------
-        TrainingError : a loss or a gradient is not finite; the weights and the last saved state are untouched.
+        TrainingError : a loss or a gradient is not finite; the last saved state is untouched. Or a side of a game is dead.
         """
         config, losses, started = self.config, {}, time.perf_counter()
         parts = [next(batches) for _ in range(config.accumulate)]
         self._waited += time.perf_counter() - started
         # A net that draws random numbers draws those of the step, so that no generator's state need be kept.
         torch.manual_seed((self.run.recipe.seed * 1_000_003 + self.step) * 1009 + self.fabric.global_rank)
+        if hasattr(self.system, "begin_step"):
+            self.system.begin_step(self.step, config.steps)
+        norms = {}
         for phase, optimizer in self.optimizers.items():
+            if not learns(config, self.step, phase):
+                continue
             # At the beginning of a phase, for the others' losses leave gradients on these parameters too.
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, self.step)
+                group["lr"] = learning_rate(config, self.step, phase)
             sums: dict[str, Tensor] = {}
             for index, batch in enumerate(parts):
                 with self.fabric.no_backward_sync(self.module, enabled=index + 1 < len(parts)):
@@ -236,11 +264,12 @@ class Trainer:
                     sums[name] = sums.get(name, 0) + value.detach().float() / len(parts)
             values = self.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="mean").tolist()
             losses |= dict(zip(sums, values, strict=True))
-            norm = self.fabric.clip_gradients(self.module, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            clip = config.of(phase).clip
+            norm = norms[phase] = float(self.fabric.clip_gradients(self.module, optimizer, max_norm=clip, error_if_nonfinite=False))
             # In 16-mixed an overflow of gradients is usual: its scaler leaves the step out and lowers the scale.
             broken = {name: value for name, value in losses.items() if not math.isfinite(value)}
             if not broken and config.precision != "16-mixed" and not math.isfinite(norm):
-                broken = {"the gradients' norm": float(norm)}
+                broken = {"the gradients' norm": norm}
             if broken:
                 name, value = next(iter(broken.items()))
                 raise TrainingError(
@@ -248,6 +277,8 @@ class Trainer:
                     "train.clip, or use train.precision=32-true; the last saved state is untouched"
                 )
             optimizer.step()
+        if len(self.optimizers) > 1:
+            self._game.follow(self.step, norms, self._figures())
         # Averages follow faster at first: min(decay, (1 + t) / (10 + t)), as in Tan & Le 2019's reference code.
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
         parameters = dict(self.system.named_parameters())
@@ -255,6 +286,14 @@ class Trainer:
         self.step += 1
         self.examples += self._a_step()
         return losses
+
+    def _figures(self) -> dict[str, float]:
+        """Ask the system what it saw of the game, the mean over all devices."""
+        watched = self.system.watch() if hasattr(self.system, "watch") else {}
+        if not watched:
+            return {}
+        values = self.fabric.all_reduce(torch.stack([value.detach().float() for value in watched.values()]), reduce_op="mean")
+        return dict(zip(watched, values.tolist(), strict=True))
 
     def measure(self, steps: int = 3) -> dict[str, float]:
         """Take a step to warm up and some more, and say what each takes; needs `config.steps` of one more than `steps`.
@@ -343,7 +382,9 @@ class Trainer:
                     }
                     left = (time.perf_counter() - begun) / (self.step - first) * (config.steps - self.step)
                     if self.fabric.is_global_zero:
-                        self.run.log({**row, "rate": learning_rate(config, self.step - 1)})
+                        rates = {phase: learning_rate(config, self.step - 1, phase) for phase in self.optimizers if config.phases}
+                        several = {"rates": rates} if rates else {}
+                        self.run.log({**row, "rate": learning_rate(config, self.step - 1), **several, **self._game.row()})
                         if progress:
                             progress({**row, "steps": config.steps, "seconds_left": round(left)})
                     sums, last_row = {}, self.step

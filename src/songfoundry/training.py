@@ -34,8 +34,12 @@ def build(recipe: Recipe, progress: Callable[[float], None] | None = None):
 
     system_config, draws_config = configured(recipe, "system"), configured(recipe, "data")
     draws = registry.get("data", recipe.data["name"])(draws_config, recipe.seed, progress)
+    kind = registry.get("systems", recipe.system["name"])
+    if hasattr(kind, "fitted"):
+        # A system whose size depends on the data: how many instruments there are.
+        system_config = kind.fitted(system_config, draws)
     torch.manual_seed(recipe.seed)
-    return registry.get("systems", recipe.system["name"])(system_config), draws
+    return kind(system_config), draws
 
 
 def open_trainer(
@@ -144,7 +148,9 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
             trainer.score(1)
         scoring = (time.perf_counter() - started) * songs
     seconds = figures["seconds_a_step"] * to_go + scoring * -(-to_go // whole.score_every)
-    audio = trainer.examples // (steps + 1) * whole.steps * getattr(trainer.draws.config, "chunk_seconds", 0)
+    drawn = trainer.draws.config
+    seconds_each = drawn.samples / drawn.rate if hasattr(drawn, "samples") else getattr(drawn, "chunk_seconds", 0)
+    audio = trainer.examples // (steps + 1) * whole.steps * seconds_each
     device = trainer.fabric.device
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_bytes(whole.workers)
     return {
