@@ -137,7 +137,9 @@ class _Generator(nn.Module):
     def styles(self, latent: Tensor, pitch: Tensor, instrument: Tensor) -> Tensor:
         """Map noise and labels to styles, float (batch, style)."""
         inner = self.mapping[0](_pixel_norm(latent))
-        inner = inner + self.instrument(instrument) + self.pitch(pitch.clamp(self.low, self.high) - self.low)
+        # A mixture of instruments, float (batch, instruments), lies between their embeddings.
+        played = instrument @ self.instrument.weight if instrument.is_floating_point() else self.instrument(instrument)
+        inner = inner + played + self.pitch(pitch.clamp(self.low, self.high) - self.low)
         return _act(self.mapping[1](_act(_pixel_norm(inner))))
 
     def forward(self, latent: Tensor, pitch: Tensor, instrument: Tensor, maps: list[Tensor], stage: float) -> Tensor:
@@ -308,7 +310,7 @@ class CombGan(nn.Module):
         ----------
         latent : float (batch, latent), standard normal.
         pitch : int64 (batch,), MIDI, 0..127.
-        instrument : int64 (batch,).
+        instrument : int64 (batch,); or float (batch, instruments), how much of each, of length 1.
 
         Returns
         -------
