@@ -5,8 +5,8 @@ Partials then need not be learned for each pitch on its own. Convolutions over m
 nothing, so that every resolution gets them.
 
 References: Engel et al. 2019 ("GANSynth", arXiv 1902.08710) for notes as images; Karras et al. 2018 ("Progressive growing of
-GANs", arXiv 1710.10196) for pixel norm, the deviation within the batch (section 3) and growth (section 2); Miyato et al. 2018
-(arXiv 1802.05957) for spectral norm; Miyato & Koyama 2018 (arXiv 1802.05637, eq. 4) for projection; Odena et al. 2017
+GANs", arXiv 1710.10196) for growth (section 2), the deviation within the batch (3), even rates (4.1) and pixel norm (4.2); Miyato et
+al. 2018 (arXiv 1802.05957) for spectral norm; Miyato & Koyama 2018 (arXiv 1802.05637, eq. 4) for projection; Odena et al. 2017
 (arXiv 1610.09585) for the heads; Chen et al. 2019 (arXiv 1810.01365, eq. 4) for modulation by the latent.
 """
 
@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm as normalised
+from torch.nn.utils.parametrizations import spectral_norm as normalise
+from torch.nn.utils.parametrize import register_parametrization
 
 __all__ = ["NET", "PRESETS", "TASK", "CombGan", "Judgement", "comb_maps"]
 
@@ -80,23 +81,49 @@ def _up(values: Tensor) -> Tensor:
     return functional.interpolate(values, scale_factor=2.0, mode="nearest")
 
 
+class _Scale(nn.Module):
+    """Multiply a weight by a constant."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.scale
+
+
+def _even(layer: nn.Module, gain: float = 1.0) -> nn.Module:
+    """Keep a layer's weights at a deviation of 1 and scale them as they are used: one step of Adam then turns every layer alike."""
+    nn.init.normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    register_parametrization(layer, "weight", _Scale(gain / math.sqrt(layer.weight[0].numel())))
+    return layer
+
+
+def _normalised(layer: nn.Module) -> nn.Module:
+    """Hold a layer to a spectral norm of 1; its weights have a deviation of 1 at first, for the same reason as in `_even`."""
+    nn.init.normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return normalise(layer)
+
+
 class _Rise(nn.Module):
     """Double the resolution (or keep it): norm, modulation, convolution; up-sampling; the same with the maps of the pitch."""
 
     def __init__(self, entering: int, leaving: int, style: int, maps: int, up: bool):
         super().__init__()
         self.up = up
-        self.first = nn.Conv2d(entering, leaving, 3, padding=1)
-        self.second = nn.Conv2d(leaving, leaving, 3, padding=1)
-        self.skip = nn.Conv2d(entering, leaving, 1, bias=False) if entering != leaving else nn.Identity()
-        self.style = nn.Linear(style, 2 * (entering + leaving))
-        nn.init.normal_(self.style.weight, std=0.02)
-        nn.init.zeros_(self.style.bias)
+        self.first = _even(nn.Conv2d(entering, leaving, 3, padding=1), 2**0.5)
+        self.second = _even(nn.Conv2d(leaving, leaving, 3, padding=1), 2**0.5)
+        self.skip = _even(nn.Conv2d(entering, leaving, 1, bias=False)) if entering != leaving else nn.Identity()
+        self.style = _even(nn.Linear(style, 2 * (entering + leaving)), 0.5)
         self.widths = (entering, leaving)
         # Over maps (batch, maps, mels, 1): what they say of gain and offset of each channel, at each mel.
-        self.near = nn.Conv2d(maps, leaving, (5, 1), padding=(2, 0))
-        self.told = nn.Conv2d(leaving, 2 * leaving, (1, 1))
-        self.toned = nn.Linear(style, leaving)
+        self.near = _even(nn.Conv2d(maps, leaving, (5, 1), padding=(2, 0)), 2**0.5)
+        self.told = _even(nn.Conv2d(leaving, 2 * leaving, 1))
+        self.toned = _even(nn.Linear(style, leaving))
 
     def forward(self, values: Tensor, style: Tensor, maps: Tensor) -> Tensor:
         entering, leaving = self.widths
@@ -121,17 +148,15 @@ class _Generator(nn.Module):
         (self.low, self.high), self.sizes = pitches, sizes
         self.instrument = nn.Embedding(instruments, style)
         self.pitch = nn.Embedding(self.high - self.low + 1, style)
-        for embedding in (self.instrument, self.pitch):
-            nn.init.normal_(embedding.weight, std=0.5)
-        self.mapping = nn.ModuleList([nn.Linear(latent, style), nn.Linear(style, style)])
-        self.begin = nn.Linear(style, channels[0] * math.prod(sizes[0][:2]))
+        self.mapping = nn.ModuleList([_even(nn.Linear(latent, style)), _even(nn.Linear(style, style), 2**0.5)])
+        self.begin = _even(nn.Linear(style, channels[0] * math.prod(sizes[0][:2])))
         pairs = [(channels[0], channels[0]), *zip(channels, channels[1:], strict=False)]
         maps = sizes[-1][2]
         self.blocks = nn.ModuleList([_Rise(a, b, style, maps, up=index > 0) for index, (a, b) in enumerate(pairs)])
         # Image by image: only the finest where the net does not grow.
         self.leave = nn.ModuleDict({
-            str(index): nn.Conv2d(width, images, 3, padding=1)
-            for index, width in enumerate(channels) if growing or index == len(channels) - 1
+            str(index): _even(nn.Conv2d(width, images, 3, padding=1))
+            for index, width in enumerate(channels) if (growing and index) or index == len(channels) - 1
         })  # fmt: skip
 
     def styles(self, latent: Tensor, pitch: Tensor, instrument: Tensor) -> Tensor:
@@ -200,10 +225,8 @@ class _Discriminator(nn.Module):
         self.score = norm(nn.Linear(width * mels, 1))
         self.pitch_projection = nn.Embedding(self.high - self.low + 1, width * mels)
         self.instrument_projection = nn.Embedding(instruments, width * mels)
-        for embedding in (self.pitch_projection, self.instrument_projection):
-            nn.init.normal_(embedding.weight, std=(width * mels) ** -0.5)
-        self.pitch_head = nn.Linear(width * mels, self.high - self.low + 1)
-        self.instrument_head = nn.Linear(width * mels, instruments)
+        self.pitch_head = _even(nn.Linear(width * mels, self.high - self.low + 1))
+        self.instrument_head = _even(nn.Linear(width * mels, instruments))
         if comb:
             # How the image lies on the comb of the pitch that it is said to have; kept from the heads, which would read the label.
             frames = sizes[-1][1]
@@ -222,7 +245,7 @@ class _Discriminator(nn.Module):
         values = torch.cat((values, deviation.expand(len(values), 1, *values.shape[2:])), 1)
         features = _act(self.end(values)).mean(3).flatten(1).float()
         label = self.pitch_projection(pitch.clamp(self.low, self.high) - self.low) + self.instrument_projection(instrument)
-        score = self.score(features)[:, 0].float() + (label * features).sum(1)
+        score = self.score(features)[:, 0].float() + (label * features).sum(1) / math.sqrt(features.shape[1])
         if self.comb:
             score = score + self._listened(image, maps[-1][:, 1:2])
         return Judgement(score, self.pitch_head(features).float(), self.instrument_head(features).float())
@@ -276,7 +299,7 @@ class CombGan(nn.Module):
         self.latent, self.growth, self.levels = latent, growth, len(channels) - 1
         maps = _MAPS[condition]
         sizes = [(len(centres) // 2**k, frames // 2**k, maps) for k in range(self.levels, -1, -1)]
-        norm = normalised if spectral_norm else nn.Identity()
+        norm = _normalised if spectral_norm else lambda layer: _even(layer, 2**0.5)
         growing = growth > 0
         self._generator = _Generator(images, channels, latent, style, instruments, pitches, sizes, growing)
         self._discriminator = _Discriminator(images, channels, instruments, pitches, sizes, growing, norm, condition == "comb")
@@ -295,7 +318,7 @@ class CombGan(nn.Module):
     def grow(self, progress: float) -> None:
         """Say what share of the training, 0..1, is over: resolutions are added by it, where `growth` asks for that."""
         if self.growth > 0:
-            self.stage.fill_(min(float(self.levels), 1 + self.levels * progress / self.growth))
+            self.stage.fill_(min(float(self.levels), 1 + (self.levels - 1) * progress / self.growth))
 
     def _stage(self) -> float:
         return float(self.stage) if self.growth > 0 else float(self.levels)
