@@ -5,8 +5,9 @@ the phase that an image of magnitudes lacks.
 """
 
 from songfoundry.spectral.frames import Frames
+from songfoundry.spectral.instantaneous import InstantaneousMel
 from songfoundry.spectral.mel import LogMel, mel_filterbank
-from songfoundry.spectral.phase import griffin_lim
+from songfoundry.spectral.phase import griffin_lim, pghi
 from songfoundry.spectral.stft import Stft, as_complex, as_real
 
-__all__ = ["Frames", "LogMel", "Stft", "as_complex", "as_real", "griffin_lim", "mel_filterbank"]
+__all__ = ["Frames", "InstantaneousMel", "LogMel", "Stft", "as_complex", "as_real", "griffin_lim", "mel_filterbank", "pghi"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from songfoundry.spectral.frames import Frames
-from songfoundry.spectral.phase import griffin_lim
+from songfoundry.spectral.phase import griffin_lim, pghi
 
 Scale = Literal["slaney", "htk"]
 Norm = Literal["mean", "slaney", None]
@@ -106,36 +106,46 @@ class LogMel(nn.Module):
         level = (0.5 - image[:, 0].float().clamp(-1, 1) / 2) * math.log(self._lowest) + math.log(1 + self.floor**2)
         return (torch.exp(level) - self.floor**2).clamp(min=0).sqrt() * (self.reference or 1.0)
 
-    def magnitude(self, image: Tensor, iterations: int = 32) -> Tensor:
+    def magnitude(self, image: Tensor, iterations: int = 12) -> Tensor:
         """Find magnitudes (batch, bins, frames) that give an image (batch, 1, mels, frames), by non-negative least squares.
 
-        Multiplicative steps (Lee and Seung 2001) keep what is positive positive, treat all frames at once, and leave where
-        triangles are wider than bins the smoothest of many solutions as it was. Errors are weighed by the level of their row and frame.
+        Multiplicative steps (Lee and Seung 2001) keep what is positive positive and treat all frames at once. They begin with every mel
+        spread over its triangle; where triangles are wider than bins many magnitudes fit, and these stay near that. An error counts by
+        its ratio to the mel, as one hears it and as the image shows it.
         """
         with torch.autocast(image.device.type, enabled=False):
             mel = self.amplitude(image)
-            weigh = 1 / mel.clamp(min=1e-9)
-            share = self.weights.T / self.weights.sum(0)[:, None].clamp(min=1e-9)
-            found = share @ mel
+            # Of what is silent beside its item the size does not matter, only that 1 / mel^2 stays finite.
+            weigh = 1 / mel.clamp(min=1e-4 * (self.reference or 1.0)) ** 2
+            found = (self.weights.T / self.weights.sum(0)[:, None].clamp(min=1e-9)) @ mel
             wanted = self.weights.T @ (weigh * mel)
             for _ in range(iterations):
                 found = found * (wanted / (self.weights.T @ (weigh * (self.weights @ found))).clamp(min=1e-20))
             return found
 
-    def invert(self, image: Tensor, *, phase: Phase = "griffinlim", iterations: int | None = None, samples: int | None = None) -> Tensor:
+    def invert(
+        self, image: Tensor, *, phase: Phase = "pghi", iterations: int | None = None, samples: int | None = None, compiled: bool = False
+    ) -> Tensor:
         """Turn images (batch, 1, mels, frames) into waveforms float32 (batch, samples), at `rate`.
 
         Parameters
         ----------
-        phase : "griffinlim" is Griffin-Lim, "fast_griffinlim" the same with momentum.
-        iterations : Griffin-Lim steps; default: `ITERATIONS`.
+        phase : "pghi" begins fast Griffin-Lim with integrated phase gradients; "griffinlim" and "fast_griffinlim" begin with noise.
+        iterations : Griffin-Lim steps; default: 16 after "pghi", else 32.
         samples : length; default: whole hops.
+        compiled : integrate with numba (see `pghi`).
+
+        Raises
+        ------
+        ValueError : a name of `phase` that is none.
         """
         if phase not in ITERATIONS:
-            raise ValueError(f"expected a phase among {', '.join(ITERATIONS)}, found {phase!r}")
+            raise ValueError(f"expected a phase among {', '.join(ITERATIONS)}, found {phase!r}: choose one of them")
         steps = ITERATIONS[phase] if iterations is None else iterations
         magnitude = self.magnitude(image)
-        waveform = griffin_lim(magnitude, self.hop, iterations=steps, momentum=0.0 if phase == "griffinlim" else 0.99)
+        start = pghi(magnitude, self.hop, tolerance=self.floor, compiled=compiled) if phase == "pghi" else None
+        momentum = 0.0 if phase == "griffinlim" else 0.99
+        waveform = griffin_lim(magnitude, self.hop, iterations=steps, momentum=momentum, start=start)
         if self.reference is None:
             waveform = waveform / waveform.abs().amax(1, keepdim=True).clamp(min=1e-9)
         return waveform if samples is None else nn.functional.pad(waveform, (0, samples - waveform.shape[1]))
