@@ -30,6 +30,8 @@ PRESETS = {
 }
 _MAPS = {"comb": 5, "onehot": 1}
 _KEYS = 128  # pitches that MIDI has
+_BOUND = 1.8
+"""The spectral norm of a layer of the discriminator: with 1, random filters lose half of a signal in each, and nothing arrives."""
 
 
 class Judgement(NamedTuple):
@@ -102,11 +104,13 @@ def _even(layer: nn.Module, gain: float = 1.0) -> nn.Module:
 
 
 def _normalised(layer: nn.Module) -> nn.Module:
-    """Hold a layer to a spectral norm of 1; its weights have a deviation of 1 at first, for the same reason as in `_even`."""
+    """Hold a layer to a spectral norm; its weights have a deviation of 1 at first, for the same reason as in `_even`."""
     nn.init.normal_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    return normalise(layer)
+    normalise(layer)
+    register_parametrization(layer, "weight", _Scale(_BOUND))
+    return layer
 
 
 class _Rise(nn.Module):
@@ -158,6 +162,9 @@ class _Generator(nn.Module):
             str(index): _even(nn.Conv2d(width, images, 3, padding=1))
             for index, width in enumerate(channels) if (growing and index) or index == len(channels) - 1
         })  # fmt: skip
+        for layer in self.leave.values():
+            # Most of an image is silence.
+            nn.init.constant_(layer.bias, -1.0)
 
     def styles(self, latent: Tensor, pitch: Tensor, instrument: Tensor) -> Tensor:
         """Map noise and labels to styles, float (batch, style)."""
@@ -276,7 +283,7 @@ class CombGan(nn.Module):
     latent, style : numbers of noise a note; of a style, which modulates every layer.
     condition : "comb", or "onehot" where the pitch is an embedding alone.
     growth : share of the training during which resolutions are added one by one; 0 for all from the start.
-    spectral_norm : whether each layer of the discriminator is held to a spectral norm of 1 (its heads are not).
+    spectral_norm : whether each layer of the discriminator is held to a spectral norm (its heads are not).
     """
 
     def __init__(
