@@ -10,6 +10,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from songfoundry.errors import OutputError
@@ -178,6 +179,53 @@ class AsideFile:
             self.commit()
         else:
             self.discard()
+
+
+class AsideFolder:
+    """Gather the files of one result in a hidden folder, which take their places together in `commit`; a context manager.
+
+    Args:
+        out: the folder that they are for; it is made where there is none, and goes again if nothing comes into it.
+        spared: files that must not be overwritten (what the result was made from).
+
+    Attributes:
+        folder: where the files are written meanwhile.
+
+    Raises:
+        OutputError: the folder cannot be made or written to; nothing is left behind then.
+    """
+
+    def __init__(self, out: str | os.PathLike, spared: Sequence[str | os.PathLike] = ()) -> None:
+        self.out, self._spared = Path(out), spared
+        self.folder = self.out / f".songfoundry-{secrets.token_hex(6)}.part"
+
+    def __enter__(self) -> "AsideFolder":
+        self._new = not self.out.exists()
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise output_error(self.out, error) from error
+        return self
+
+    def commit(self) -> list[Path]:
+        """Give all files their places, and list them in the order of their names."""
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        targets = [self.out / path.relative_to(self.folder) for path in files]
+        for target in targets:
+            for source in self._spared:
+                if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+                    raise OutputError(f"expected another file than the source to write to, found '{target}' in both places: change --out")
+        for path, target in zip(files, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+        return targets
+
+    def __exit__(self, kind, error, trace) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._new and self.out.is_dir() and not os.listdir(self.out):
+            self.out.rmdir()
+        if isinstance(error, OSError):
+            raise output_error(self.out, error) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,10 +8,10 @@ curve leaves: a step of gain at the seam, drawn out over one beat. Both measure 
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS, integrated, le
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.orchestra import Orchestra
 
-__all__ = ["Rendering", "balance", "loudness_of_parts", "render", "seam_seconds", "system_soundfonts"]
+__all__ = ["Rendering", "balance", "check_loudness", "loudness_of_parts", "render", "seam_seconds", "system_soundfonts"]
 
 BUILTIN = "builtin"
 RATES = (8000, 192_000)
@@ -35,6 +35,17 @@ _MOST_DB = 30.0
 """The largest step between prompt and continuation that is evened out; one of them is as good as silent beyond it."""
 
 
+class Player(Protocol):
+    """Play parts in the place of the built-in orchestra; `name` and `said` (sentences for the user) go into the rendering."""
+
+    name: str
+    said: list[str]
+
+    def perform(self, parts: Sequence[notes.Part], rate: int, progress: Callable[[float], bool | None] | None = None) -> np.ndarray:
+        """Give float32 (2, samples) at `rate` Hz, at any level."""
+        ...
+
+
 @dataclass
 class Rendering:
     """Hold what came of rendering a piece.
@@ -43,7 +54,7 @@ class Rendering:
     ----------
     source : the file's name, or "score". path : the file that was written; None where none was asked for.
     samples : float32 (2, samples), full scale ±1, at `rate` Hz. seconds : their length.
-    lufs, dbtp : integrated loudness and true peak. player : "builtin", or the SoundFont's file name.
+    lufs, dbtp : integrated loudness and true peak. player : "builtin", the SoundFont's file name, or the player's.
     prompt_lufs, continuation_lufs : of what lies before and after the seam, where one was named.
     others : the picture's file and the score's folder, where they were asked for.
     elapsed : seconds of work. notes : sentences for the user.
@@ -77,6 +88,7 @@ def render(
     source,
     *,
     soundfont: str | os.PathLike | None = None,
+    player: Player | None = None,
     rate: int = 44100,
     loudness: float = TARGET_LUFS,
     out: str | os.PathLike | None = None,
@@ -95,6 +107,7 @@ def render(
     source : a MIDI file's path or bytes, or a `symusic.Score`.
     soundfont : None or "builtin" for the built-in orchestra; "auto" for the best SoundFont that the system has, played by
         FluidSynth, else the built-in orchestra; or the path of an .sf2 file.
+    player : what plays in their place, a `songfoundry.timbre.player.Player` say. It cannot go with a SoundFont.
     rate : Hz. A format that does not have it (Opus has 48,000 at the most) is written at the nearest one that it has.
     loudness : LUFS to bring the whole piece to; where peaks would have to be flattened for it, it stays softer.
     out : a file, or "-" for standard output; None to return samples alone. format, depth, bitrate : as `io.open_writer`.
@@ -110,10 +123,9 @@ def render(
     MissingExtraError : symusic, pyloudnorm or (with a SoundFont) FluidSynth is not installed. Cancelled : as asked.
     """
     begin = time.perf_counter()
-    if not (isinstance(rate, int) and RATES[0] <= rate <= RATES[1]):
-        raise ConfigError(f"expected a rate of {RATES[0]} to {RATES[1]} Hz, found {rate}: choose 44100 or 48000")
-    if not -70 <= loudness <= -5:
-        raise ConfigError(f"expected a loudness of -70 to -5 LUFS, found {loudness:g}: choose one such as -16")
+    check_loudness(rate, loudness)
+    if player is not None and soundfont is not None:
+        raise ConfigError("expected a SoundFont or generated timbres, found both: leave one out")
     said: list[str] = []
     if out is not None:
         format = format or io.format_of(out)
@@ -130,14 +142,14 @@ def render(
         # Before the work: a format or folder that cannot be written to.
         io.open_writer(out, rate=rate, channels=2, format=format, depth=depth, bitrate=bitrate).abort()
     others = _others(piece, name, split_tick, picture, score)
-    player = _player(soundfont, said)
+    font = _player(soundfont, said)
     try:
-        samples = _played(pieces, player, rate, progress)
+        samples = _played(pieces, player or font, rate, progress)
     except MissingExtraError:
         if str(soundfont) != "auto":
             raise
         said.append("the FluidSynth library was not found on this system: the built-in orchestra plays")
-        player, samples = None, _played(pieces, None, rate, progress)
+        font, samples = None, _played(pieces, None, rate, progress)
     seam = None if split_tick is None else seam_seconds(piece, split_tick)
     end = max(part.end for part in pieces)
     if seam is not None:
@@ -149,7 +161,9 @@ def render(
         said.append("nothing can be heard: all notes are silent")
     elif made.lufs < loudness - 0.5:
         said.append(f"{made.lufs:.1f} LUFS instead of {loudness:g}: more would have flattened its peaks")
-    player_name = BUILTIN if player is None else Path(player).name
+    if player is not None:
+        said += player.said
+    player_name = player.name if player is not None else BUILTIN if font is None else font.name
     result = Rendering(name, made.samples, rate, made.lufs, made.dbtp, player_name, notes=said)
     if seam is not None:
         result.prompt_lufs, result.continuation_lufs = _two_loudnesses(made.samples, rate, seam, end)
@@ -160,6 +174,14 @@ def render(
     _go_on(progress, 1.0, stop=False)
     result.elapsed = time.perf_counter() - begin
     return result
+
+
+def check_loudness(rate: int, loudness: float) -> None:
+    """Refuse a rate in Hz or a loudness in LUFS that makes no sense; raises `ConfigError`."""
+    if not (isinstance(rate, int) and RATES[0] <= rate <= RATES[1]):
+        raise ConfigError(f"expected a rate of {RATES[0]} to {RATES[1]} Hz, found {rate}: choose 44100 or 48000")
+    if not -70 <= loudness <= -5:
+        raise ConfigError(f"expected a loudness of -70 to -5 LUFS, found {loudness:g}: choose one such as -16")
 
 
 def _others(piece, name: str, split_tick: int | None, picture, score) -> list[Callable[[], str]]:
@@ -261,12 +283,14 @@ def _player(soundfont: str | os.PathLike | None, said: list[str]) -> Path | None
     return Path(soundfont)
 
 
-def _played(pieces, player: Path | None, rate: int, progress) -> np.ndarray:
+def _played(pieces, player: "Player | Path | None", rate: int, progress) -> np.ndarray:
     """Play parts at the player's own level."""
     report = None if progress is None else lambda share: progress(0.9 * share)
     if player is None:
         return Orchestra(rate).perform(pieces, progress=report)
-    return notes.render(pieces, player, rate)
+    if isinstance(player, Path):
+        return notes.render(pieces, player, rate)
+    return player.perform(pieces, rate, report)
 
 
 def _go_on(progress: Callable[[float], bool | None] | None, share: float, stop: bool = True) -> None:

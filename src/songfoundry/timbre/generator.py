@@ -1,0 +1,290 @@
+"""Make notes with a model that is loaded once: batches of any pitches, instruments, velocities and lengths, the same by seed."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+
+from songfoundry import checkpoint, inventory
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError
+from songfoundry.hardware import free_threads, pick_device
+from songfoundry.metrics.pitch import median_cents
+from songfoundry.registry import nearest
+from songfoundry.systems.note import Note
+from songfoundry.timbre.pitches import hertz, parse_pitches, pitch_name
+from songfoundry.timbre.shaping import Sound, Stroke, brightened, release_seconds, skipped
+from songfoundry.timbre.timbres import Timbre, load_timbre
+
+__all__ = ["DEFAULT_MODEL", "GeneratedNote", "NoteGenerator"]
+
+DEFAULT_MODEL = "note"
+"""Name of the model that makes notes where none is named."""
+MOST_NOTES = 4096
+"""Notes of one call."""
+LONGEST = 600.0
+"""Seconds of one note."""
+_BATCH = 16
+_LEVEL = 0.95
+"""Peak of a note of velocity 127, full scale 1."""
+_HIGHEST = 0.45
+"""Share of the rate up to which a fundamental is heard; higher notes are made at `_HIGH_RATE`."""
+_HIGH_RATE = 48000
+_MEASURED = (20, 108)
+"""Pitches that `songfoundry.metrics.pitch.median_cents` can tell from their octaves."""
+
+
+@dataclass
+class GeneratedNote:
+    """Hold a note.
+
+    Attributes
+    ----------
+    samples : float32 (samples,), full scale ±1, at `rate` Hz. pitch, velocity : MIDI. timbre : what it was made with.
+    number : which of several timbres of one seed. cents : what YIN measures it to be off its pitch, positive for sharp; None where
+        nothing can be measured. said : sentences for the user.
+    """
+
+    samples: np.ndarray
+    rate: int
+    pitch: int
+    velocity: int
+    timbre: Timbre
+    number: int = 0
+    cents: float | None = None
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate
+
+
+class NoteGenerator:
+    """Hold one model, ready to make any number of notes.
+
+    Parameters
+    ----------
+    model : name of a shipped or local model, path of a `.safetensors`, or a system that is built.
+    device : "auto", "cpu", "cuda", "cuda:1" or "mps". threads : CPU threads; None for the cores that are free now.
+
+    Attributes
+    ----------
+    instruments : their names. pitches : lowest and highest MIDI pitch that was trained. rate : Hz. seconds : of a note as made.
+    latent : how many numbers a latent has. hash : of the generator's weights; timbres belong to it.
+
+    Raises
+    ------
+    ConfigError : an unknown model or device. CheckpointError : the file is damaged, or no model that makes notes.
+    """
+
+    def __init__(self, model: str | os.PathLike | Note = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
+        if threads is not None and not 1 <= threads <= 1024:
+            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
+        self.device, self.threads = pick_device(device), threads or free_threads()
+        if isinstance(model, Note):
+            self.system, self.name = model.eval(), model.config.net
+        else:
+            path = _resolve(os.fspath(model))
+            about = checkpoint.read_header(path)
+            if about.system != "note":
+                raise CheckpointError(f"expected a model that makes notes, found {path.stem}, made to {about.system}: use another")
+            self.system, self.name = checkpoint.load(path), path.stem
+        config = self.system.config
+        self.instruments, self.pitches = tuple(config.instruments), tuple(config.pitches)
+        self.rate, self.seconds, self.latent = config.rate, config.samples / config.rate, self.system.net.latent
+        self.hash = _hash(self.system)
+        self.system.to(self.device)
+
+    def instrument(self, name: str) -> int:
+        """Find an instrument's number; raises `ConfigError`, which names the nearest."""
+        if name not in self.instruments:
+            raise ConfigError(f"expected an instrument of {self.name}, found {name!r}: {nearest(name, list(self.instruments))}")
+        return self.instruments.index(name)
+
+    def timbre(self, instrument: str | None = None, seed: int = 0, number: int = 0) -> Timbre:
+        """Draw a timbre; (seed, number) alone decide it, on every machine. Without an instrument that is drawn too.
+
+        Raises
+        ------
+        ConfigError : an unknown instrument, or a seed below 0.
+        """
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"expected a seed of 0 to 2^63 - 1, found {seed}: choose another")
+        draw = np.random.default_rng([seed, number])
+        latent = draw.standard_normal(self.latent).astype(np.float32)
+        drawn = int(draw.integers(len(self.instruments)))
+        weights = np.zeros(len(self.instruments), np.float32)
+        weights[drawn if instrument is None else self.instrument(instrument)] = 1
+        return Timbre(latent, weights, self.instruments, self.hash)
+
+    def load_timbre(self, file: str | os.PathLike) -> Timbre:
+        """Read a timbre of this very model; raises `InputError`, or `ConfigError` where it is another model's."""
+        found = load_timbre(file)
+        if found.model != self.hash or len(found.latent) != self.latent or found.instruments != self.instruments:
+            raise ConfigError(
+                f"expected a timbre of the model {self.name} ({self.hash[:8]}), {Path(file).name} belongs to another "
+                f"({found.model[:8]}): name that one with --model, or make the timbre anew"
+            )
+        return found
+
+    def notes(
+        self, pitches: str | int | Sequence[int] = "C4", *, instrument: str | None = None, timbre: Timbre | None = None, seed: int = 0,
+        count: int = 1, velocity: int = 100, duration: float | None = None, progress: Callable[[float], bool | None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> list[GeneratedNote]:  # fmt: skip
+        """Make notes: each pitch with each of `count` timbres, all pitches of one timbre together.
+
+        Parameters
+        ----------
+        pitches : MIDI numbers, or text as "C4", "60", "A3..A5". instrument, seed : of the timbres that are drawn.
+        timbre : this one instead, and nothing is drawn. velocity : 1 to 127. duration : seconds from key to silence; None as made.
+        progress : called with the share that is done; returns False to stop. cancel : stops when set.
+
+        Raises
+        ------
+        ConfigError : a value is out of range, the instrument is unknown, or there would be no note. Cancelled : as asked.
+        """
+        heights = parse_pitches(pitches)
+        if not 1 <= count * len(heights) <= MOST_NOTES:
+            raise ConfigError(f"expected 1 to {MOST_NOTES} notes, found {count * len(heights)}: change --count or --pitch")
+        if timbre is not None and (count > 1 or instrument is not None):
+            raise ConfigError("expected a timbre alone, found a count or an instrument beside it: leave them out")
+        timbres = [timbre] if timbre is not None else [self.timbre(instrument, seed, number) for number in range(count)]
+        every = [(number, each, pitch) for number, each in enumerate(timbres) for pitch in heights]
+        made = self.make(
+            [each for _, each, _ in every], [pitch for *_, pitch in every], velocity=velocity, duration=duration, progress=progress,
+            cancel=cancel,
+        )  # fmt: skip
+        for note, (number, *_) in zip(made, every, strict=True):
+            note.number = number
+        return made
+
+    def make(
+        self, timbres: Sequence[Timbre], pitches: Sequence[int], *, velocity: int = 100, duration: float | None = None,
+        progress: Callable[[float], bool | None] | None = None, cancel: threading.Event | None = None,
+    ) -> list[GeneratedNote]:  # fmt: skip
+        """Make one note of each timbre and pitch, as `notes` does.
+
+        A note shorter than the model makes it is released earlier; one that is longer is held by its steady part, unless it dies by
+        itself. A pitch that was not trained is the nearest one that was, resampled.
+
+        Raises
+        ------
+        ConfigError : a velocity or duration out of range. Cancelled : as asked.
+        """
+        if not 1 <= velocity <= 127:
+            raise ConfigError(f"expected a velocity of 1 to 127, found {velocity}: choose another")
+        if duration is not None and not 0.02 <= duration <= LONGEST:
+            raise ConfigError(f"expected a duration of 0.02 to {LONGEST:g} seconds, found {duration:g}: choose another")
+        rate = self.rate if hertz(max(pitches)) <= _HIGHEST * self.rate else max(self.rate, _HIGH_RATE)
+        made = []
+        for first in range(0, len(pitches), _BATCH):
+            part = slice(first, first + _BATCH)
+            for timbre, pitch, wave in zip(timbres[part], pitches[part], self.waves(timbres[part], pitches[part], rate), strict=True):
+                wave = self._shaped(brightened(wave, rate, hertz(pitch), velocity), rate, pitch, duration)
+                wave *= np.float32(_LEVEL * (velocity / 127) ** 2 / max(float(np.abs(wave).max()), 1e-9))
+                note = GeneratedNote(wave, rate, pitch, velocity, timbre)
+                note.cents = _cents(wave, rate, pitch)
+                if (near := self.trained(pitch)) != pitch:
+                    low, high = map(pitch_name, self.pitches)
+                    note.said.append(f"{pitch_name(pitch)} was not trained ({low} to {high} were): made of {pitch_name(near)}, resampled")
+                if rate != self.rate and pitch == max(pitches):
+                    note.said.append(f"{pitch_name(pitch)} needs more than {self.rate} Hz: written at {rate} Hz")
+                made.append(note)
+            stop = progress is not None and progress(len(made) / len(pitches)) is False
+            if stop or (cancel is not None and cancel.is_set()):
+                raise Cancelled("expected to make all notes, found the work cancelled: nothing was kept")
+        return made
+
+    def trained(self, pitch: int) -> int:
+        """Give the trained pitch that is nearest."""
+        return min(max(pitch, self.pitches[0]), self.pitches[1])
+
+    def waves(self, timbres: Sequence[Timbre], pitches: Sequence[int], rate: int | None = None) -> list[np.ndarray]:
+        """Make notes as the model does, at any pitch.
+
+        Parameters
+        ----------
+        timbres, pitches : one a note. rate : Hz; None for the model's own.
+
+        Returns
+        -------
+        notes : float32 (samples,) each, peak 1; `seconds` long, less where a pitch above the trained ones needs resampling.
+        """
+        near = [self.trained(pitch) for pitch in pitches]
+        # On a CPU, batches save no time, and one by one a note is the same bits whatever is made beside it.
+        step = 1 if self.device.type == "cpu" else _BATCH
+        out = []
+        for first in range(0, len(pitches), step):
+            part = slice(first, first + step)
+            made = self._batch(timbres[part], near[part])
+            for wave, pitch, base in zip(made, pitches[part], near[part], strict=True):
+                faster = 2.0 ** ((pitch - base) / 12) * self.rate / (rate or self.rate)
+                if faster != 1:
+                    wave = soxr.resample(wave, faster, 1.0)
+                out.append(wave / np.float32(max(float(np.abs(wave).max(initial=0)), 1e-9)))
+        return out
+
+    def _batch(self, timbres: Sequence[Timbre], pitches: Sequence[int]) -> np.ndarray:
+        """Make notes of trained pitches at once: float32 (notes, samples)."""
+        latent = torch.from_numpy(np.stack([timbre.latent for timbre in timbres])).to(self.device)
+        pure = [timbre.pure for timbre in timbres]
+        if None in pure:
+            instrument = torch.from_numpy(np.stack([timbre.instrument for timbre in timbres])).to(self.device)
+        else:
+            instrument = torch.tensor(pure, device=self.device)
+        with self.threaded(), torch.inference_mode():
+            return self.system.notes(latent, torch.tensor(pitches, device=self.device), instrument).float().cpu().numpy()
+
+    def _shaped(self, wave: np.ndarray, rate: int, pitch: int, duration: float | None) -> np.ndarray:
+        """Give a note its length."""
+        sound = Sound(wave, rate, hertz(pitch))
+        if duration is None:
+            return sound.samples
+        whole = round(duration * rate)
+        release = min(round(release_seconds(duration) * rate), whole // 2)
+        held = whole - release
+        return Stroke(sound, held, release, skipped(sound, held)).read(0, whole)
+
+    @contextmanager
+    def threaded(self) -> Iterator[None]:
+        """Work with this generator's number of threads, and give torch back its own."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _resolve(name: str) -> Path:
+    """Find the model's file; says what to do where there is no default model yet."""
+    if name == DEFAULT_MODEL and name not in checkpoint.shipped((inventory.local_models(),)):
+        raise ConfigError(
+            f"expected the model {DEFAULT_MODEL!r}, found none installed: train one (songfoundry train recipes/note-comb.toml) and "
+            "name its file with --model PATH"
+        )
+    return checkpoint.resolve(name, (inventory.local_models(),))
+
+
+def _hash(system: Note) -> str:
+    """Compute a hash of what makes the notes: the generator's weights, not the side that judged it or the file's name."""
+    digest = hashlib.sha256()
+    for parameter in system.phases()["generator"]:
+        digest.update(str(tuple(parameter.shape)).encode() + parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _cents(wave: np.ndarray, rate: int, pitch: int) -> float | None:
+    """Measure how far a note is off its pitch; None where it is silent, or outside what `median_cents` looks for."""
+    if not _MEASURED[0] <= pitch <= _MEASURED[1]:
+        return None
+    cents = float(median_cents(wave, rate, pitch))
+    return cents if np.isfinite(cents) else None
