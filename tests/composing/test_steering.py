@@ -3,30 +3,15 @@
 import numpy as np
 import pytest
 import tiny_music
+from random_walks import begun, walk
 
-from songfoundry.composing.steering import CrewRule, LivelyRule, PartRule, Rule, Steered, beats, part_tokens
-from songfoundry.notes import Grammar, Locks, TokenConfig, read_midi, tokenizer
+from songfoundry.composing.steering import CrewRule, LivelyRule, PartRule, Rule, beats, part_tokens
+from songfoundry.notes import TokenConfig, read_midi, tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokens():
     return tokenizer(TokenConfig())
-
-
-def begun(tokens, rules, bars=4, written=1, programs=None, **options):
-    grammar = Grammar(tokens, locks=Locks(**options), bars=bars, programs=programs)
-    grammar.start([*tokens.header("band", 0), tokens.ids["Bar_None"], tokens.ids["TimeSig_4/4"]])
-    return Steered(grammar, tokens, rules, written=written)
-
-
-def walk(grammar, seed=0, most=4000):
-    """Take tokens at random under the mask until the piece ends."""
-    rng, taken = np.random.default_rng(seed), []
-    while not grammar.done and len(taken) < most:
-        weights = np.exp(grammar.mask().astype(float))
-        taken.append(int(rng.choice(len(weights), p=weights / weights.sum())))
-        grammar.push(taken[-1])
-    return taken
 
 
 class Refuser(Rule):

@@ -8,13 +8,14 @@ comes out, at 1 the second's.
 Reference: Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002, equation 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from songfoundry.composing.planning import Plan
 from songfoundry.composing.steering import Steered
+from songfoundry.composing.texture import texture_between
 from songfoundry.notes import arranging
 from songfoundry.notes.vocabulary import HEADER
 from songfoundry.systems.compose import Compose
@@ -46,66 +47,120 @@ def plan_between(first: Plan, second: Plan, weight: float) -> Plan:
     return Plan(
         "between", base, 0, None, near.tokens, first.bars, near.metres, near.metre, [(0.0, qpm)], near.key,
         np.any(scales, axis=0) if scales else None, set().union(*programs) if programs else None, near.style, homes=homes,
-        said=said,
+        said=said, usual=_mixed(first.usual, second.usual, weight), texture=texture_between(first.texture, second.texture, weight),
     )  # fmt: skip
 
 
+def _mixed(first: np.ndarray | None, second: np.ndarray | None, weight: float) -> np.ndarray | None:
+    """Mix how long each pitch class sounds in two prompts."""
+    if weight in (0, 1) or first is None or second is None:
+        return first if weight == 0 else second if weight == 1 else None
+    return (1 - weight) * first / max(1e-9, first.sum()) + weight * second / max(1e-9, second.sum())
+
+
+class _Row:
+    """Hold one context of one piece: its tokens, those the net has not read, and how many the net sees, these among them."""
+
+    def __init__(self, prompt: np.ndarray):
+        self.ids = list(map(int, prompt))
+        self.pending: list[int] = []
+        self.window = 0
+
+    def take(self, token: int) -> None:
+        """Go on by a token."""
+        self.ids.append(token)
+        self.pending.append(token)
+        self.window += 1
+
+
+class _Piece:
+    """Hold one piece under way: what it may be, what it is drawn by, and both contexts."""
+
+    def __init__(self, number: int, prompts: tuple[np.ndarray, np.ndarray], grammar: Steered, weight: float, steps: int, seed: int):
+        self.number, self.grammar, self.left = number, grammar, steps
+        self.rng, self.shares = np.random.default_rng((seed, 0)), np.array([[1 - weight], [weight]])
+        self.rows = [_Row(prompt) for prompt in prompts]
+
+    @property
+    def done(self) -> bool:
+        return self.left <= 0 or self.grammar.done
+
+    def take(self, token: int | None) -> Iterator[int]:
+        """Take a token, and after it those that the grammar forces; give each."""
+        while token is not None:
+            self.grammar.push(token)
+            for row in self.rows:
+                row.take(token)
+            self.left -= 1
+            yield token
+            token = None if self.done else self.grammar.forced()
+
+
 def mixed_tokens(
-    system: Compose, prompts: tuple[np.ndarray, np.ndarray], grammar: Steered, weight: float, *, steps: int, seed: int, sampling: Sampling
-) -> Iterator[int]:
-    """Write one piece after two prompts.
+    system: Compose, prompts: tuple[np.ndarray, np.ndarray], grammars: Sequence[Steered], weights: Sequence[float], *,
+    steps: int, seed: int, sampling: Sampling,
+) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """Write pieces after two prompts, all at once; none depends on the others.
 
     Parameters
     ----------
-    prompts : int (n,) and (m,), tokens. grammar : begun, and pushed further here. weight : of the second, 0 to 1.
-    steps : the most tokens. seed : the numbers drawn are those of the first variation of `Compose.generate`.
+    prompts : int (n,) and (m,), tokens. grammars : of each piece, begun, and pushed further here. weights : of the second prompt, 0
+        to 1. steps : the most tokens of a piece. seed : the numbers drawn are those of the first variation of `Compose.generate`.
 
     Yields
     ------
-    token : an id.
+    written : (number of the piece, token id), in the order of writing.
     """
-    rows = [list(map(int, prompt)) for prompt in prompts]
-    rng = np.random.default_rng((seed, 0))
-    shares = np.array([[1 - weight], [weight]])
-    logits, cache = _begin(system, rows)
-    pending: list[int] = []
-    for _ in range(steps):
-        if grammar.done:
-            return
-        token = grammar.forced()
-        if token is None:
-            if pending:
-                if system.net.room(cache) < len(pending):
-                    logits, cache = _begin(system, rows)
-                else:
-                    with torch.inference_mode():
-                        found, cache = system.net(torch.tensor([pending, pending], device=system.device), cache)
-                    logits = found[:, -1].double().cpu().numpy()
-                pending = []
-            own = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-            mixture = (shares * own).sum(0, keepdims=True)
-            token = int(choose(mixture, grammar.mask()[None], rng.random((1,)), sampling)[0])
-        grammar.push(token)
-        pending.append(token)
-        for row in rows:
-            row.append(token)
-        yield token
-
-
-def _begin(system: Compose, rows: list[list[int]]):
-    """Read both contexts, as much of them as leaves room: last logits, float64 (2, vocabulary), and one cache."""
-    caches, last = [], []
-    for row in rows:
-        cache = system.net.start(1, system.config.context)
-        ids = np.array(row)
-        most = system.config.context * 3 // 4
-        if len(ids) > system.net.room(cache) - 1:
-            starts = np.asarray(system.tokenizer.bars(ids))
-            first = next((n for n, start in enumerate(starts) if len(ids) - start + HEADER + 4 <= most), len(starts) - 1)
-            ids = np.asarray(system.tokenizer.cut(ids, first, len(starts)))
-            ids = np.concatenate((ids[:HEADER], ids[HEADER:][HEADER - most :]))
+    pairs = zip(grammars, weights, strict=True)
+    pieces = [_Piece(number, prompts, grammar, weight, steps, seed) for number, (grammar, weight) in enumerate(pairs)]
+    pieces = [piece for piece in pieces if not piece.done]
+    cache = None
+    while pieces:
+        rows = [row for piece in pieces for row in piece.rows]
         with torch.inference_mode():
-            found, cache = system.net(torch.as_tensor(ids, dtype=torch.long, device=system.device)[None], cache)
-        caches.append(cache)
-        last.append(found[0, -1].double().cpu().numpy())
-    return np.stack(last), system.net.join(caches)
+            cache = _room_for(system, rows, cache)
+            width = min(len(row.pending) for row in rows)
+            found, cache = system.net(torch.tensor([row.pending[:width] for row in rows], device=system.device), cache)
+            logits = found[:, -1].double().cpu().numpy().reshape(len(pieces), 2, -1)
+        for row in rows:
+            del row.pending[:width]
+        own = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+        for piece, expected in zip(pieces, own, strict=True):
+            if not piece.rows[0].pending:  # else forced tokens are still to be read
+                mixture = (piece.shares * expected).sum(0, keepdims=True)
+                token = int(choose(mixture, piece.grammar.mask()[None], piece.rng.random((1,)), sampling)[0])
+                yield from ((piece.number, taken) for taken in piece.take(token))
+        kept = [place for place, piece in enumerate(pieces) if not piece.done]
+        if len(kept) < len(pieces):
+            pieces = [pieces[place] for place in kept]
+            places = [2 * place + side for place in kept for side in (0, 1)]
+            cache = system.net.select(cache, torch.tensor(places, device=system.device)) if places else None
+
+
+def _room_for(system: Compose, rows: list[_Row], cache):
+    """Give a cache with room for what is to be read: each context is read anew when its own window is full."""
+    if cache is None:
+        return system.net.join([_opened(system, row) for row in rows])
+    full = [row.window > system.net.room(system.net.start(1, system.config.context)) for row in rows]
+    cramped = system.net.room(cache) < min(len(row.pending) for row in rows)
+    if not cramped and not any(full):
+        return cache
+    places = [torch.tensor([place], device=system.device) for place in range(len(rows))]
+    return system.net.join([
+        _opened(system, row) if over else system.net.select(cache, place) for row, over, place in zip(rows, full, places, strict=True)
+    ])  # fmt: skip
+
+
+def _opened(system: Compose, row: _Row):
+    """Read a context but for its last token, or as much of its end as leaves room: a cache of one row."""
+    cache, ids = system.net.start(1, system.config.context), np.array(row.ids)
+    if len(ids) >= system.net.room(cache):
+        most = system.config.context * 3 // 4
+        starts = np.asarray(system.tokenizer.bars(ids))
+        first = next((n for n, start in enumerate(starts) if len(ids) - start + HEADER + 4 <= most), len(starts) - 1)
+        ids = np.asarray(system.tokenizer.cut(ids, first, len(starts)))
+        ids = np.concatenate((ids[:HEADER], ids[HEADER:][HEADER - most :]))
+    if len(ids) > 1:
+        _, cache = system.net(torch.as_tensor(ids[:-1], dtype=torch.long, device=system.device)[None], cache)
+    row.window, row.pending = len(ids), [int(ids[-1])]
+    return cache

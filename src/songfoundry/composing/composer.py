@@ -18,6 +18,8 @@ from songfoundry.composing.chords import parse_chords
 from songfoundry.composing.planning import Plan
 from songfoundry.composing.prompts import parse_key, parse_metre
 from songfoundry.composing.steering import ChordRule, CrewRule, EndingRule, LivelyRule, PartRule, Rule, Steered
+from songfoundry.composing.texture import TextureRule
+from songfoundry.composing.tonality import KeyRule
 from songfoundry.composing.wishes import Wishes
 from songfoundry.composing.writing import Composition, NoteReader, Stream, finish
 from songfoundry.config import parse
@@ -155,25 +157,24 @@ class Composer:
         for name in ("melody", "replace_bars"):
             if wishes.get(name) is not None:
                 raise ConfigError(f"expected no --{name.replace('_', '-')} with --between, found one: leave it out")
-        plans = [self._plan(prompt, wishes) for prompt in (first, second)]
-        wanted = plans[0][0]
-        made = []
-        for number in range(steps):
-            begun = time.perf_counter()
-            weight = number / (steps - 1)
-            plan = plan_between(plans[0][1], plans[1][1], weight)
-            reader, events = NoteReader(self.tokenizer, plan), []
-            with self._at_work():
-                for token in mixed_tokens(
-                    self.system, (plans[0][1].tokens, plans[1][1].tokens), self._grammar(plan, wanted), weight,
-                    steps=plan.bars * _BAR_TOKENS, seed=seed, sampling=Sampling(**wanted.sampling()),
-                ):  # fmt: skip
-                    if (event := reader.take(token)) is not None:
-                        events.append(event)
-                    if cancel is not None and cancel.is_set():
-                        raise Cancelled("expected to write to the end, found the work cancelled: nothing was kept")
-            made.append(finish(plan, reader, events, number, seed, time.perf_counter() - begun))
-        return made
+        (wanted, one), (_, other) = (self._plan(prompt, wishes) for prompt in (first, second))
+        begun = time.perf_counter()
+        weights = [number / (steps - 1) for number in range(steps)]
+        between = [plan_between(one, other, weight) for weight in weights]
+        readers = [NoteReader(self.tokenizer, plan) for plan in between]
+        written: list[list[NoteEvent]] = [[] for _ in between]
+        tokens = mixed_tokens(
+            self.system, (one.tokens, other.tokens), [self._grammar(plan, wanted) for plan in between], weights,
+            steps=one.bars * _BAR_TOKENS, seed=seed, sampling=Sampling(**wanted.sampling()),
+        )  # fmt: skip
+        for number, token in self._with_threads(tokens):
+            if (event := readers[number].take(token)) is not None:
+                written[number].append(event)
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("expected to write to the end, found the work cancelled: nothing was kept")
+        elapsed = time.perf_counter() - begun
+        return [finish(plan, reader, events, number, seed, elapsed)
+                for number, (plan, reader, events) in enumerate(zip(between, readers, written, strict=True))]  # fmt: skip
 
     def _plan(self, prompt, wishes: dict[str, Any]) -> tuple[Wishes, Plan]:
         """Read the wishes and the prompt."""
@@ -231,6 +232,16 @@ class Composer:
         rules: list[Rule] = [PartRule(self.tokenizer, plan.part, plan.part_programs) if plan.part else LivelyRule(self.tokenizer)]
         if plan.programs is None or not locks.instruments:
             rules.append(CrewRule(self.tokenizer))
+        if plan.key is not None and locks.key != "off" and wanted.chords is None:
+            # Chords that were asked for have the last word on what is heard.
+            usual = plan.usual if wanted.key is None else None
+            gap = plan.mode == "infill"
+            rules.append(KeyRule(self.tokenizer, plan.key, wanted.key_strength, plan.bars, plan.metres[0], usual, around=gap))
+        if plan.texture is not None and plan.programs is not None and locks.instruments:
+            until = plan.bars if wanted.end else np.inf  # an ending may be fuller
+            rules.append(TextureRule(
+                self.tokenizer, plan.texture, plan.metres[0], plan.programs, part=plan.part, part_programs=plan.part_programs, until=until
+            ))  # fmt: skip
         if wanted.chords is not None:
             rules.append(ChordRule(self.tokenizer, parse_chords(wanted.chords)))
         if wanted.end:
@@ -240,10 +251,15 @@ class Composer:
     def _tokens(self, plan: Plan, grammars: Sequence[Steered], wanted: Wishes, seed: int) -> Iterator[tuple[int, int]]:
         """Let the net write; yields (variation, token)."""
         generators = [np.random.default_rng((seed, number)) for number in range(len(grammars))]
-        made = self.system.generate(plan.tokens, grammars, steps=plan.bars * _BAR_TOKENS, generators=generators, **wanted.sampling())
+        yield from self._with_threads(
+            self.system.generate(plan.tokens, grammars, steps=plan.bars * _BAR_TOKENS, generators=generators, **wanted.sampling())
+        )
+
+    def _with_threads(self, written: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Let the net work in the threads that this composer may use, and give them back while others hold what was written."""
         while True:
             with self._at_work():
-                pair = next(made, None)
+                pair = next(written, None)
             if pair is None:
                 return
             yield pair

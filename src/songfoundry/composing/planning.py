@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from songfoundry.composing.prompts import find_track, key_and_scale, program_of, programs_of, read, scale_of, token_metre
+from songfoundry.composing.prompts import find_track, key_and_scale, notes_of, program_of, programs_of, read, scale_of, token_metre
 from songfoundry.composing.steering import part_tokens
+from songfoundry.composing.texture import Texture, texture_of
 from songfoundry.errors import ConfigError
+from songfoundry.metrics.key import sounding
 from songfoundry.notes import arranging
 from songfoundry.notes.arranging import Bar
 
@@ -20,6 +22,8 @@ __all__ = ["Plan", "accompany", "anew", "continued", "infill", "seconds_at"]
 
 _LAST_BARS = 4
 """So many bars at a prompt's end give the tempo that goes on."""
+_USUAL_BARS = 8
+"""So many bars at a prompt's end tell how many notes its instruments play."""
 
 
 @dataclass
@@ -35,7 +39,9 @@ class Plan:
         a minute), where each tempo begins. key : 0-23 or None. scale : bool (12,) or None. programs : those that may play, or None.
     part : notes that are forced, by written bar. part_programs : the programs of that part, as the tokens say them.
     homes : the track of `base` that each program of the tokens stands for.
-    prompt_bars : bars of the prompt. free_metre, free_tempo : whether tokens may say others. said : sentences for the user.
+    prompt_bars : bars of the prompt. usual : float (12,), how long each pitch class sounds in the
+        prompt, or None. texture : how thick the prompt is, by the tokens' programs, or None.
+    free_metre, free_tempo : whether tokens may say others. said : sentences for the user.
     """
 
     mode: str
@@ -55,6 +61,8 @@ class Plan:
     part_programs: tuple[int, ...] = ()
     homes: dict[int, int] = field(default_factory=dict)
     prompt_bars: int = 0
+    usual: np.ndarray | None = None
+    texture: Texture | None = None
     free_metre: bool = False
     free_tempo: bool = False
     said: list[str] = field(default_factory=list)
@@ -86,12 +94,16 @@ def continued(tokenizer, score, *, name: str, bars: int, room: int, style: str |
     key, scale = key_and_scale(prompt.notes, key, find_key, said)
     tokens = _last_bars(tokenizer, _encoded(tokenizer, prompt.spread, prompt.bars, style, key), len(prompt.bars), room, said)
     tokens = np.concatenate((tokens, _bar(tokenizer, metre)))
+    clock = base.ticks_per_quarter
+    since = prompt.bars[max(0, len(prompt.bars) - _USUAL_BARS)].tick / clock
+    quarters = prompt.end / clock - since
     base = base.copy()
     arranging.set_course(base, prompt.end, [(0.0, last.numerator, last.denominator)], [(0.0, qpm)] if changes else [])
     arranging.release(base, prompt.end)
     return Plan(
         "continue", base, prompt.end, None, tokens, bars, [metre], (last.numerator, last.denominator), [(0.0, qpm)], key, scale,
         programs_of(prompt.spread), style, homes=prompt.homes, prompt_bars=len(prompt.bars), said=said,
+        usual=sounding(prompt.notes), texture=texture_of(notes_of(prompt.spread), quarters, since),
     )  # fmt: skip
 
 
@@ -129,11 +141,12 @@ def accompany(
     limit = lines[-1].end
     base = arranging.without(base, limit, np.iinfo(np.int32).max)
     metres = [token_metre(tokenizer, bar.numerator, bar.denominator) for bar in lines]
-    pace = _pace(base, 0)
+    pace, clock = _pace(base, 0), base.ticks_per_quarter
     return Plan(
         "accompany", base, 0, limit, _opening(tokenizer, base, metres[0], style, key), len(lines), metres,
         (lines[0].numerator, lines[0].denominator), pace, key, scale, None if programs is None else programs | {kept}, style,
-        part_tokens(tokenizer, ids), (kept,), prompt.homes, said=prompt.said,
+        part_tokens(tokenizer, ids), (kept,), prompt.homes, said=prompt.said, usual=sounding(prompt.notes),
+        texture=texture_of(notes_of(prompt.spread), prompt.end / clock),
     )  # fmt: skip
 
 
@@ -161,10 +174,13 @@ def infill(
     metres = [token_metre(tokenizer, bar.numerator, bar.denominator) for bar in gap]
     fill = [[tokenizer.ids[f"Fill_{side}"]] for side in ("after", "before")]
     tokens = np.concatenate((ids[:header], fill[0], after[header:], fill[1], before[header:], _bar(tokenizer, metres[0]))).astype(np.int32)
-    base = arranging.without(prompt.score, begin, end)
+    base, clock = arranging.without(prompt.score, begin, end), prompt.score.ticks_per_quarter
+    notes = notes_of(prompt.spread)
+    around = notes.keep((notes.starts < begin / clock) | (notes.starts >= end / clock))
     return Plan(
         "infill", base, begin, end, tokens, len(gap), metres, (gap[0].numerator, gap[0].denominator), _pace(base, begin), key, scale,
         programs_of(prompt.spread), style, homes=prompt.homes, prompt_bars=count, said=said,
+        usual=sounding(prompt.notes), texture=texture_of(around, (prompt.end - end + begin) / clock),
     )  # fmt: skip
 
 

@@ -13,6 +13,10 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 PROFILES = np.stack([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
 """float64 (24 keys, 12 pitch classes): how well each fits; key = pitch class of the tonic + 12 for minor."""
 
+UNIT_PROFILES = PROFILES - PROFILES.mean(1, keepdims=True)
+UNIT_PROFILES /= np.linalg.norm(UNIT_PROFILES, axis=1, keepdims=True)
+"""float64 (24, 12): the profiles less their mean, of length 1: a dot product with a histogram of that kind is their correlation."""
+
 RELATIONS = ("equal", "relative", "neither")
 
 
@@ -21,14 +25,21 @@ def key_scores(notes: Notes) -> np.ndarray:
 
     Drums are left out. All are 0 where nothing sounds or all twelve sound equally long.
     """
+    return fit(sounding(notes))
+
+
+def sounding(notes: Notes) -> np.ndarray:
+    """Add up for how long each pitch class sounds, drums left out: float64 (12,)."""
     notes = notes.pitched
-    sounding = np.bincount(notes.pitches % 12, weights=notes.durations.astype(np.float64), minlength=12)
-    centred = sounding - sounding.mean()
-    length = np.linalg.norm(centred)
-    if length <= 1e-12 * max(1.0, sounding.sum()):
-        return np.zeros(24)
-    profiles = PROFILES - PROFILES.mean(1, keepdims=True)
-    return profiles @ centred / (np.linalg.norm(profiles, axis=1) * length)
+    return np.bincount(notes.pitches % 12, weights=notes.durations.astype(np.float64), minlength=12)
+
+
+def fit(sounding: np.ndarray) -> np.ndarray:
+    """Correlate histograms of pitch classes, float64 (..., 12), with the profile of each key: float64 (..., 24), 0 for a flat one."""
+    centred = sounding - sounding.mean(-1, keepdims=True)
+    length = np.linalg.norm(centred, axis=-1, keepdims=True)
+    flat = length <= 1e-12 * np.maximum(1.0, sounding.sum(-1, keepdims=True))
+    return np.where(flat, 0.0, centred / np.where(flat, 1.0, length) @ UNIT_PROFILES.T)
 
 
 def key_of(notes: Notes) -> int | None:
