@@ -14,7 +14,10 @@ from songfoundry.schedule import PhaseConfig, TrainConfig
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("table", "model"), [("data", RemixConfig), ("data.folders", SongFolder), ("train", TrainConfig), ("train.phases.NAME", PhaseConfig)])
+@pytest.mark.parametrize(
+    ("table", "model"),
+    [("data", RemixConfig), ("data.folders", SongFolder), ("train", TrainConfig), ("train.phases.NAME", PhaseConfig)],
+)
 def test_tables_of_keys_are_those_of_the_code(table, model):
     rows = PAGE.split(f"| `[{table}]` | default | |\n|---|---|---|\n")[1].split("\n\n")[0].splitlines()
     found = dict(re.match(r"\| `(\w+)` \| (.*?) \| .*\|$", row).groups() for row in rows)

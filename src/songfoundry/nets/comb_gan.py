@@ -261,7 +261,8 @@ class _Discriminator(nn.Module):
         """Read the image at a level's resolution: features at half of it."""
         if level < len(self.sizes) - 1:
             image = functional.adaptive_avg_pool2d(image, self.sizes[level][:2])
-        return self.stems[str(level)](image) + self.places[str(level)]
+        read = self.stems[str(level)](image)
+        return read + self.places[str(level)].to(read.dtype)
 
     def _listened(self, image: Tensor, comb: Tensor) -> Tensor:
         """Score how each frame lies on the partials of a pitch and between them, (batch,)."""
