@@ -274,6 +274,16 @@ def test_a_blend_begins_as_the_one_and_ends_as_the_other(either):
     assert all(piece.split_tick == 0 for piece in made) and made[1].notes not in (made[0].notes, made[2].notes)
 
 
+@pytest.mark.parametrize("net", ["lstm", "music_transformer"])
+def test_a_step_of_a_blend_does_not_depend_on_how_many_there_are(net):
+    composer = Composer(tiny_music.system(net, context=128), threads=1)  # so short that windows slide, each at its time
+    one, two = tiny_music.prompt(qpm=100.0, bars=2), tiny_music.prompt(qpm=144.0, drums=True)
+    few, many = (composer.blend(one, two, bars=6, steps=steps, seed=4) for steps in (3, 5))
+    assert max(len(piece.plan.tokens) + piece.tokens for piece in many) > 160
+    for coarse, fine in ((0, 0), (1, 2), (2, 4)):
+        assert few[coarse].notes == many[fine].notes
+
+
 def test_work_stops_when_it_is_told_to(composer):
     import threading
 

@@ -20,7 +20,7 @@ def compose(
     lock: Annotated[
         str | None, typer.Option(help="What is kept: metre,tempo,key,instruments (the default); key=hard; none.")
     ] = None,
-    key_strength: Annotated[float | None, typer.Option(help="How strongly key=soft dislikes strange pitches. Default: 4.")] = None,
+    key_strength: Annotated[float | None, typer.Option(help="How strongly pitches that leave the key are disliked. Default: 4.")] = None,
     end: Annotated[bool, typer.Option("--end", help="A real ending: the last bar comes to rest on the tonic.")] = False,
     key: Annotated[str | None, typer.Option(help='"A minor", "Bb major". Default: the prompt\'s own.')] = None,
     metre: Annotated[str | None, typer.Option(help="3/4, 6/8 ... without a prompt. Default: 4/4.")] = None,

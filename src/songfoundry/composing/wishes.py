@@ -24,8 +24,10 @@ class Wishes(Config):
     ----------
     bars : how many are written; None for 8, or all of the track that `melody` keeps.
     temperature, top_k, top_p, min_p, repetition_penalty : how tokens are drawn (`songfoundry.systems.sampling.Sampling`).
-    lock : what is kept, of metre, tempo, key (key=soft, key=hard) and instruments, with commas; "none" for nothing.
-    key_strength : nats that a pitch outside the scale loses under a soft lock.
+    lock : what is kept, of metre, tempo, key (key=soft, key=hard) and instruments (and how much they play: notes at once, notes
+        in a bar, their length), with commas; "none" for nothing.
+    key_strength : nats that a pitch outside the scale loses under a soft lock; also the most that any pitch loses, under a hard one
+        too, where the music would settle on another tonic.
     key, metre, tempo, style : "A minor", "3/4", quarter notes a minute, a name of `STYLES`. Metre and tempo are for music from
         nothing; a prompt has its own.
     melody : name or number (from 1) of the track that is kept, the others being written anew. chords : names, one a bar, round
