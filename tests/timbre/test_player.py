@@ -76,7 +76,7 @@ def test_bends_and_pedals_and_pans_are_followed(tones):
     events = [(0, bytes([0xC0, 0])), (0, bytes([0xB0, 10, 0])), (0, bytes([0xE0, 0x7F, 0x7F])), (0, bytes([0xB0, 64, 127])),
               (0, bytes([0x90, 60, 100])), (240, bytes([0x80, 60, 0])), (2400, bytes([0xB0, 64, 0]))]  # fmt: skip
     sound = Player(tones, instruments="bright", wet=0.0).perform(parts(track(events)), RATE)
-    middle = sound[0, 8000 : 2 * RATE]
+    middle = sound[0, 8000 : 22000]
     assert abs(median_cents(middle, RATE, 62)) < 4 and np.abs(sound[1]).max() < 1e-3 * np.abs(sound[0]).max()
     assert middle[-3000:].std() > 0.5 * middle[:3000].std(), "the pedal holds it"
 
@@ -156,7 +156,7 @@ def test_drums_are_the_orchestra(tones):
     assert sound[:, 5 * RATE : 6 * RATE].std() == pytest.approx(real[:, RATE : 2 * RATE].std(), rel=0.3)
     assert "1 track of drums and effects: the built-in orchestra" in player.said
     whole = player.perform(piece, RATE)
-    assert whole.std() > sound.std() and len(player.said) == 3
+    assert whole.std() > sound.std() and len(player.said) == 4
 
 
 def test_sounds_are_made_once_and_a_seed_is_a_performance(tones):
@@ -181,7 +181,7 @@ def many(count: int, seconds: float) -> bytes:
 
 def test_twenty_thousand_notes_stream_in_bounded_memory(tones):
     peaks = {}
-    for count, seconds in ((1000, 30.0), (20_000, 600.0)):
+    for count, seconds in ((1000, 30.0), (20_000, 300.0)):
         piece = notes.parts(notes.read_midi(many(count, seconds)))
         assert sum(len(one.starts) for one in piece) == count
         player, length = Player(tones, instruments="bright,hollow"), 0
@@ -209,7 +209,7 @@ def test_a_piece_becomes_a_file_at_its_loudness(tones, tmp_path):
     shares = []
     made = verb.play(band(beats=16), out=tmp_path / "new" / "a.flac", model=tones, rate=22050, seed=2, progress=shares.append)
     clip = io.read(made.path)
-    assert clip.rate == 22050 and clip.channels == 2 and clip.seconds == pytest.approx(made.seconds, abs=0.01) and made.notes == 84
+    assert clip.rate == 22050 and clip.channels == 2 and clip.seconds == pytest.approx(made.seconds, abs=0.01) and made.notes == 100
     assert integrated(clip.samples, 22050) == pytest.approx(-16, abs=0.3) and true_peak(clip.samples) <= -0.95
     assert made.lufs == pytest.approx(-16, abs=0.2) and made.dbtp <= -1 and shares == sorted(shares) and shares[-1] == 1.0
     again = verb.play(band(beats=16), out=tmp_path / "b.flac", model=tones, rate=22050, seed=2)

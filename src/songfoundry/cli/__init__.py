@@ -22,6 +22,7 @@ COMMANDS = (
     ("separate", "separate:separate"),
     ("compose", "compose:compose"),
     ("render", "render:render"),
+    ("note", "note:note"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),

@@ -12,6 +12,11 @@ def render(
     soundfont: Annotated[
         str, typer.Option(help="builtin, auto (the system's best, played by FluidSynth), or the path of an .sf2 file.")
     ] = "builtin",
+    timbre: Annotated[
+        str, typer.Option(help="builtin (as --soundfont says), or generated: pitched tracks by a model of notes, drums by the orchestra.")
+    ] = "builtin",
+    model: Annotated[str | None, typer.Option(help="With --timbre generated: a model's name, or a .safetensors. Default: note.")] = None,
+    seed: Annotated[int, typer.Option(help="With --timbre generated: the same seed gives the same timbres.")] = 0,
     format: Annotated[str | None, typer.Option(help="wav, flac, mp3, ogg or opus. Default: as --out ends, else wav.")] = None,
     depth: Annotated[str | None, typer.Option(help="int16, int24, or float32 (wav alone). Default: int16.")] = None,
     bitrate: Annotated[float | None, typer.Option(help="kbit/s of mp3, ogg and opus.")] = None,
@@ -45,9 +50,11 @@ def render(
         try:
             if show_tokens:
                 _list(file, aside)
+            player = _player(timbre, soundfont, model, seed)
             made = rendering.render(
-                file, soundfont=soundfont, rate=rate, loudness=loudness, out=out, format=format, depth=depth, bitrate=bitrate,
-                picture=beside / f"{name}.png" if picture else None, score=beside / f"{name}-score" if score else None, progress=show,
+                file, soundfont=None if player else soundfont, player=player, rate=rate, loudness=loudness, out=out, format=format,
+                depth=depth, bitrate=bitrate, picture=beside / f"{name}.png" if picture else None,
+                score=beside / f"{name}-score" if score else None, progress=show,
             )  # fmt: skip
         except Cancelled:
             typer.echo("stopped: no unfinished file was left", err=True)
@@ -65,6 +72,24 @@ def render(
     typer.echo(f"{file}: {pace}, {level}, played by {made.player}", err=True)
     for note in made.notes:
         typer.echo(f"  {note}", err=True)
+
+
+def _player(timbre: str, soundfont: str, model: str | None, seed: int):
+    """Make the player that generates timbres; None for the orchestra or a SoundFont."""
+    from songfoundry.errors import ConfigError
+
+    if timbre not in ("builtin", "generated"):
+        raise ConfigError(f"expected builtin or generated after --timbre, found {timbre!r}: choose one of them")
+    if timbre == "builtin":
+        if model is not None:
+            raise ConfigError("expected --timbre generated beside --model, found none: add it, or leave --model out")
+        return None
+    if soundfont != "builtin":
+        raise ConfigError("expected --soundfont or --timbre generated, found both: leave one out")
+    from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator
+    from songfoundry.timbre.player import Player
+
+    return Player(NoteGenerator(model or DEFAULT_MODEL), seed=seed)
 
 
 def _list(file: Path, aside: bool) -> None:
