@@ -3,7 +3,7 @@
     python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
         --scores "public test songs" public.json --scores "validation songs" validation.json
 
-The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote.
+The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or `songfoundry evaluate note ...`.
 """
 
 import argparse
@@ -16,14 +16,37 @@ from songfoundry.checkpoint import Checkpoint
 from songfoundry.metrics.separation import SDR_V4
 
 
-def medians(path: Path, name: str) -> dict[str, dict[str, float]]:
+def medians(about: dict, name: str) -> dict[str, dict[str, float]]:
     """Read the medians over songs of v4 SDR of a model in an evaluation, per group of songs."""
     found = {}
-    for group, methods in json.loads(path.read_text())["groups"].items():
+    for group, methods in about["groups"].items():
         rows = [row for row in methods[name] if row["definition"] == SDR_V4]
         songs = max(row["songs"] for row in rows)
         found[f"{group} (n = {songs}), median v4 SDR in dB"] = {row["stem"]: round(row["median"], 2) for row in rows}
     return found
+
+
+def heard(about: dict, name: str) -> dict[str, dict[str, float]]:
+    """Read what an evaluation of notes found of a model, or of its judge: what that hears of the real notes."""
+    judge = about["judge"]["name"] == name
+    if judge:
+        rows = {f"{row} (n = {found['n']})": {key: found[key] for key in ("pitch", "instrument")} for row, found in about["asked"].items()}
+        return {row: found for row, found in rows.items() if row.startswith("real notes (test) ")}
+    found = about["asked"][name]
+    keys = ("pitch", "within 50", "within 20", "median cents", "instrument")
+    rows = {f"notes as asked for (n = {found['n']})": {key: found[key] for key in keys}}
+    if name in about["alike"]:
+        found = about["alike"][name]
+        keys = ("frechet", "floor of frechet", "precision", "recall", "memorised")
+        rows[f"like real notes (n = {found['n']})"] = {key: found[key] for key in keys}
+    return {f"{row}, judge {about['judge']['hash']}": {k: round(v, 3) for k, v in figures.items()} for row, figures in rows.items()}
+
+
+def scores(data: str, path: Path, name: str) -> dict[str, dict[str, float]]:
+    """Read a model's scores from the file of an evaluation, each named by the data that it was measured on."""
+    about = json.loads(path.read_text())
+    found = heard(about, name) if "judge" in about else medians(about, name)
+    return {f"{data}: {group}": rows for group, rows in found.items()}
 
 
 def main() -> None:
@@ -47,7 +70,7 @@ def main() -> None:
         for seen in ("hours_seen", "tokens_seen"):
             if seen in card:
                 card[seen] = round(card[seen] + before.get(seen, 0), 2)
-    scored = {f"{data}: {group}": rows for data, path in options.scores for group, rows in medians(Path(path), options.name).items()}
+    scored = {group: rows for data, path in options.scores for group, rows in scores(data, Path(path), options.name).items()}
     card["scores"] = scored or card["scores"]
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
     target.parent.mkdir(exist_ok=True)

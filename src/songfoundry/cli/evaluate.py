@@ -123,25 +123,86 @@ def compose(
         compose_evaluation.write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
 
 
-def print_continuations(result) -> None:
-    """Print what was kept, how like real music it is, and what was copied."""
+@evaluate.command()
+def note(
+    model: Annotated[list[str] | None, typer.Option(help="Name or path of a model that makes notes; repeatable. Default: note.")] = None,
+    data: Annotated[str, typer.Option(help="Folder of real notes, also below SONGFOUNDRY_DATA; tones: made by code.")] = "notes",
+    judge: Annotated[str, typer.Option(help="Name or path of the classifier of pitch and instrument.")] = "note-classifier",
+    count: Annotated[int, typer.Option(help="Notes that are asked for of each row.")] = 340,
+    scale: Annotated[str | None, typer.Option(help="Three instruments for the chromatic scales: flute,cello,trumpet.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Also resampled training notes, and additive synthesis.")] = True,
+    seed: Annotated[int, typer.Option(help="Draws what is asked for.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Notes",
+) -> None:
+    """Let models make notes, and measure pitch, timbre, likeness to real notes, copies, clicks and speed.
+
+    Pitch is told by an independent classifier, known by its hash, and by YIN; likeness is the Fréchet distance, statistically different
+    bins, precision and recall in that classifier's features, beside the floor that real notes have. Beside the models stand real notes
+    (of the test split), the nearest training note resampled, and additive synthesis.
+    """
+    import json as json_module
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from songfoundry import hardware
+    from songfoundry.audio import io
+    from songfoundry.errors import OutputError
+    from songfoundry.evaluating import note as note_evaluation
+
+    for file in (json, markdown):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
+    hardware.keep_memory()
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        result = note_evaluation.evaluate_note(
+            model or ["note"], data=data, judge=judge, count=count, scale_instruments=scale.split(",") if scale else (),
+            baselines=baselines, seed=seed, device=device,
+            progress=lambda what, fraction: bar.update(task, description=what, completed=fraction),
+        )  # fmt: skip
+    print_notes(result)
+    if json:
+        io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
+    if markdown:
+        note_evaluation.write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
+
+
+def print_notes(result) -> None:
+    """Print an evaluation of notes."""
+    from songfoundry.evaluating.note_tables import tables
+
+    print_tables(result.about, tables(result))
+
+
+def print_tables(sentences: list[str], found: list[tuple[str, list[str], list[list[str]]]]) -> None:
+    """Print sentences, and tables below them."""
     from rich.console import Console
     from rich.table import Table
 
-    from songfoundry.evaluating.compose_tables import estimator_sentences, tables
-
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for sentence in [*result.about, *estimator_sentences(result)]:
+    for sentence in sentences:
         console.print(sentence, highlight=False)
-    for title, head, rows in tables(result):
+    for title, head, rows in found:
         table = Table(title=title, title_justify="left")
         for number, heading in enumerate(head):
             table.add_column(heading, justify="right" if number else "left")
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+
+def print_continuations(result) -> None:
+    """Print what was kept, how like real music it is, and what was copied."""
+    from songfoundry.evaluating.compose_tables import estimator_sentences, tables
+
+    print_tables([*result.about, *estimator_sentences(result)], tables(result))
     for sentence in result.failed:
-        console.print(f"not continued: {sentence}", highlight=False)
+        typer.echo(f"not continued: {sentence}")
 
 
 def print_evaluation(result, definitions: tuple[str, ...] = ()) -> None:

@@ -34,6 +34,8 @@ def _describe(row: dict) -> str:
         if "pieces" in data:
             tokens = card.get("tokens_seen")
             seen, source = f", {tokens:,} tokens seen" if tokens else "", f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
+        elif "songs" not in data and "notes" in data:
+            seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data['notes']:,} single notes"
         else:
             seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data.get('songs')} songs ({data.get('hours')} h)"
         folders = ", ".join(dict.fromkeys(data.get("folders", [])))

@@ -1,0 +1,95 @@
+"""Write an evaluation of notes as tables."""
+
+import math
+from typing import Any
+
+__all__ = ["markdown", "tables"]
+
+
+def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
+    """List the tables: title, headings, rows of cells. Every row says of how many notes, or pairs of notes, its figures are."""
+    found = []
+    head = [
+        "row", "n", "pitch, by the judge", "within 50 cents (YIN)", "within 20 cents", "median cents", "instrument, by the judge",
+        "entropy of one instrument, nats", "of all",
+    ]  # fmt: skip
+    rows = [
+        [
+            name, str(row["n"]), *(_share(row[key]) for key in ("pitch", "within 50", "within 20")), _number(row["median cents"], 1),
+            _share(row["instrument"]), _number(row["entropy"]), _number(row["entropy over all"]),
+        ]
+        for name, row in evaluation.asked.items()
+    ]  # fmt: skip
+    found.append(("Heard as it was asked for", head, rows))
+    head = [
+        "row", "n", "Fréchet distance", "floor", "NDB/k", "floor", "precision", "recall", "their floor", "diversity in an instrument",
+        "of real notes", "nearest training note, dB", "to that of real notes",
+    ]  # fmt: skip
+    rows = [_alike(name, row) for name, row in evaluation.alike.items()]
+    found.append(("Like real notes of the same pitches and instruments, in the judge's features", head, rows))
+    rows = [
+        [name, str(row["pairs"]), _number(row["same"]), _number(row["other"]), _number(_ratio(row["same"], row["other"]))]
+        for name, row in evaluation.timbre.items()
+    ]
+    head = ["row", "pairs", "one latent", "two latents", "ratio"]
+    title = "Same latent at other pitches: distance in features of notes up to an octave apart (real: of one instrument)"
+    found.append((title, head, rows))
+    head = ["row", "n", "median largest jump", "largest", "beyond every real note within 6 semitones"]
+    rows = [
+        [name, str(row["n"]), _number(row["median"]), _number(row["largest"]), str(row["beyond"])]
+        for name, row in evaluation.clicks.items()
+    ]
+    found.append(("Clicks: from one sample to the next, peak 1", head, rows))
+    head = ["row", "instruments", "n", "told among all", "among these", "within 50 cents", "within 20 cents", "clicks"]
+    rows = [
+        [
+            name, ", ".join(row["instruments"]), str(row["n"]),
+            *(_share(row[key]) for key in ("told among all", "told among these", "within 50", "within 20")), str(row["beyond"]),
+        ]
+        for name, row in evaluation.scales.items()
+    ]  # fmt: skip
+    if rows:
+        found.append(("Chromatic scales of 13 notes, four latents", head, rows))
+    rows = [[name, str(row["n"]), _number(row["cpu seconds a second"], 3)] for name, row in evaluation.speed.items()]
+    if rows:
+        found.append(("Real-time factor: seconds of one core for a second of sound", ["row", "n", "factor"], rows))
+    return found
+
+
+def _alike(name: str, row: dict[str, Any]) -> list[str]:
+    def floor(key: str, digits: int = 2) -> str:
+        return _number(row[f"floor of {key}"], digits) if f"floor of {key}" in row else ""
+
+    below = f"{row['floor of ndb']}/{row['bins']}" if "floor of ndb" in row else ""
+    both = " / ".join(filter(None, (floor("precision"), floor("recall"))))
+    return [
+        name, str(row["n"]), _number(row["frechet"], 1), floor("frechet", 1), f"{row['ndb']}/{row['bins']}", below,
+        _number(row["precision"]), _number(row["recall"]), both, _number(row["diversity"]), floor("diversity"),
+        _number(row["nearest"], 1), _number(row["memorised"]),
+    ]  # fmt: skip
+
+
+def markdown(evaluation) -> str:
+    """Write everything as Markdown."""
+    lines = [*evaluation.about, ""]
+    for title, head, rows in tables(evaluation):
+        lines += [f"**{title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, rows), ""]
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _share(value: float) -> str:
+    """Write a share in per cent; 100 and 0 stand for all and none."""
+    text = f"{100 * value:.0f} %"
+    return f"{100 * value:.1f} %" if text in ("100 %", "0 %") and value not in (0.0, 1.0) else text
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "none"
+
+
+def _ratio(value: float, other: float) -> float:
+    return value / other if other else math.nan
