@@ -155,9 +155,9 @@ class Note(nn.Module):
         """
         return self.waveforms(self.net.generator(latent, pitch, instrument), phase)
 
-    def waveforms(self, image: Tensor, phase: str | None = None) -> Tensor:
-        """Turn images into waveforms, float32 (batch, samples), peak 1."""
-        options = {"phase": phase} if phase and self.config.representation == "mel" else {}
+    def waveforms(self, image: Tensor, phase: str | None = None, iterations: int | None = None) -> Tensor:
+        """Turn images into waveforms, float32 (batch, samples), peak 1; `phase` and `iterations` as of `LogMel.invert`, for "mel" alone."""
+        options: dict = {"phase": phase, "iterations": iterations} if phase and self.config.representation == "mel" else {}
         made = self.front.invert(image.float(), **options)[:, : self.config.samples]
         return made / made.abs().amax(1, keepdim=True).clamp(min=1e-9)
 
@@ -276,8 +276,8 @@ class Note(nn.Module):
         level = (spectra - real[:, 0].mean(2) * decibels).square().mean(1).sqrt().amin()
         shape = (courses - real[:, 0].mean(1) * decibels).square().mean(1).sqrt().amin()
         spread = (spectra[:, None] - spectra[None]).square().mean(2).sqrt().sum() / 12
-        # Two of the notes, by the quickest way to a phase: this is done for every validation note.
-        waves = self.waveforms(image[:2], "fast_griffinlim").cpu().numpy()
+        # Two of the notes, by a quick way to a phase that keeps the pitch: this is done for every validation note.
+        waves = self.waveforms(image[:2], "fast_griffinlim", 8).cpu().numpy()
         in_tune = np.mean([abs(median_cents(wave, self.config.rate, int(batch["pitch"]))) <= 50 for wave in waves])
         return {
             "mean": float(10 * in_tune - (level + shape) / 2), "in_tune": float(in_tune), "level": float(level), "shape": float(shape),
