@@ -91,7 +91,12 @@ def load_judge(name: str | os.PathLike, device: str = "auto") -> tuple[NoteClass
     system = checkpoint.load(path)
     if not isinstance(system, NoteClassifier):
         raise ConfigError(f"expected a model that judges notes, found a {system.checkpoint.system} model in {path}: name another")
-    return system.to(pick_device(device)), {"name": path.stem, "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    return system.to(pick_device(device)), {"name": _name(path), "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+
+
+def _name(path: Path) -> str:
+    """Name a model by its file, or by its run folder: in those all are called alike."""
+    return path.absolute().parent.parent.name if path.stem in ("model", "best", "last") else path.stem
 
 
 def evaluate_note(
@@ -169,9 +174,7 @@ def _models(models, rate: int, device: str) -> dict[str, Note]:
             name, system = model.config.net, model.eval()
         else:
             path = checkpoint.resolve(os.fspath(model), (inventory.local_models(),))
-            # Of run folders all models are called alike.
-            name = path.stem if path.stem not in ("model", "best", "last") else path.parent.parent.name or path.stem
-            system = checkpoint.load(path)
+            name, system = _name(path), checkpoint.load(path)
             if not isinstance(system, Note):
                 raise ConfigError(f"expected a model that makes notes, found a {system.checkpoint.system} model in {path}: name another")
         if system.config.rate != rate:
