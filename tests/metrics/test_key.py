@@ -72,3 +72,13 @@ def test_the_prompts_have_the_keys_that_their_list_names(shared_data):
         tonic, mode = prompt["key_estimate"]["value"].split()
         expected = names.index(tonic.replace("Gb", "F#").replace("C#", "Db")) + 12 * (mode == "minor")
         assert found == expected, prompt["id"]
+
+
+def test_many_histograms_are_fitted_as_each_alone():
+    pieces = [line(C_MAJOR), line(A_MINOR, 3), line([(60 + step, 1) for step in range(12)]), line([(62, 4)])]
+    together = key.fit(np.stack([key.sounding(piece) for piece in pieces]))
+    assert together.shape == (4, 24) and not together[2].any()
+    for row, piece in zip(together, pieces, strict=True):
+        assert row == pytest.approx(key.key_scores(piece))
+    # The correlation coefficient by its own definition.
+    assert together[1, 14] == pytest.approx(np.corrcoef(key.sounding(pieces[1]), key.PROFILES[14])[0, 1])
