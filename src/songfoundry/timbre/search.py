@@ -26,6 +26,8 @@ _SILENT = 10 ** (-70 / 20)
 """Peak below which a recording is silence, full scale 1."""
 _ONSET = 10 ** (-35 / 20)
 """Share of the peak at which the note begins."""
+_FLOOR = 0.1
+"""So much of an image's range, from -1 on, is taken for silence by degrees: 3 dB."""
 _LONGEST_READ = 60.0
 
 
@@ -75,7 +77,9 @@ def find_like(
         if not np.isfinite(measured):
             raise InputError(f"expected a note with a pitch in {name}, found none that can be measured: name it with --pitch")
     else:
-        measured = pitch + np.clip(np.nan_to_num(median_cents(wave, generator.rate, pitch)), -50, 50) / 100
+        off = median_cents(wave[: round(3 * generator.rate)], generator.rate, pitch) / 100
+        # What is further off is an octave error, or another pitch on purpose.
+        measured = pitch + (off if abs(off) <= 0.5 else 0.0)
     height = min(max(round(measured), 0), 127)
     base = generator.trained(height)
     if base != measured:
@@ -143,7 +147,13 @@ def _made(generator: NoteGenerator, latent: Tensor, timbres: list[Timbre], pitch
 
 
 def _distance(images: Tensor, wanted: Tensor) -> Tensor:
-    """Measure the mean difference of images, -1 to 1, from the wanted one: (batch,)."""
+    """Measure the mean difference of images, -1 to 1, from the wanted one: (batch,).
+
+    The recording's image has its peak at 1; made ones are brought there, but for what lies at the floor, which is silence.
+    """
+    peak = images[:, :1].amax((2, 3), keepdim=True)
+    louder = (1 - peak) * ((images[:, :1] + 1) / _FLOOR).clamp(max=1)
+    images = torch.cat((images[:, :1] + louder, images[:, 1:]), 1)
     return (images - wanted).abs().mean((1, 2, 3))
 
 
