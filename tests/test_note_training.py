@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from tiny_notes import FAMILIES, recipe
 
 from songfoundry import checkpoint, config, training
+from songfoundry.data.tones import tone
 from songfoundry.errors import ConfigError, TrainingError
 
 KILLED = """
@@ -128,3 +130,29 @@ def test_two_processes_play_one_game(tmp_path):
     done = subprocess.run([*command, "--progress", "json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in rows(tmp_path / "two") if "loss" in row] == [1, 2, 3, 4]
+
+
+def test_gansynth_s_recipe_trains_on_a_folder_in_nsynth_s_layout(tmp_path):
+    """The recipe as it stands, with fewer channels: 4 s, 1024 mels with instantaneous frequency, growth, splits as folders."""
+    for split, pitches in (("train", (48, 55, 60)), ("valid", (55,))):
+        folder, examples = tmp_path / "sets" / f"nsynth-{split}", {}
+        (folder / "audio").mkdir(parents=True)
+        for family in ("flute", "guitar"):
+            for pitch in pitches:
+                name = f"{family}_acoustic_00{split == 'valid':d}-{pitch:03d}-100"
+                soundfile.write(folder / "audio" / f"{name}.wav", 0.5 * tone("soft", pitch, samples=64000), 16000)
+                examples[name] = {
+                    "pitch": pitch, "velocity": 100, "instrument_str": name.rsplit("-", 2)[0], "instrument_family_str": family,
+                }  # fmt: skip
+        (folder / "examples.json").write_text(json.dumps(examples))
+    changes = [
+        f'data.folders=[{{path="{tmp_path / "sets"}", kind="nsynth", include=["*acoustic*"]}}]',
+        "system.net_options.channels=[8,8,8,8,8,8,8]", "system.net_options.latent=8", "system.net_options.style=16", "train.steps=3",
+        "train.batch=2", "train.score_songs=1", "train.log_every=1", "train.workers=0", "train.accelerator=cpu",
+    ]  # fmt: skip
+    found = config.recipe(Path(__file__).parents[1] / "recipes" / "nsynth-gansynth.toml", changes)
+    system = checkpoint.load(training.train(found, tmp_path / "run"))
+    assert system.instruments == ["flute", "guitar"] and system.checkpoint.card["data"]["notes"] == 6
+    wave = system.notes(system.latents(1), torch.tensor([52]), torch.tensor([1]))
+    assert wave.shape == (1, 64000) and wave.isfinite().all() and system.net.state_dict()["stage"] > 1
+    assert {"penalty", "drift"} <= rows(tmp_path / "run")[0]["loss"].keys()
