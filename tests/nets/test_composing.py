@@ -52,6 +52,14 @@ def test_every_preset_can_be_shipped(name):
         assert sum(p.numel() for p in net.parameters()) < LARGEST_SHIPPED, preset
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_can_be_kept_in_a_file_where_each_weight_has_one_name(name):
+    for preset, options in registry.module("nets", name).PRESETS.items():
+        with torch.device("meta"):
+            weights = registry.module("nets", name).NET(vocabulary=SIZE, **options).state_dict(keep_vars=True)
+        assert len({id(weight) for weight in weights.values()}) == len(weights), preset
+
+
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("steps", [1, 2, 130])
 def test_any_number_of_tokens_goes_in_and_logits_come_out(name, options, steps):

@@ -51,9 +51,9 @@ class MusicLstm(nn.Module):
                 nn.init.ones_(parameter.data[hidden : 2 * hidden])
         self.drop = nn.Dropout(dropout)
         self.narrow = nn.Linear(hidden, embedding) if tied and hidden != embedding else nn.Identity()
-        self.leave = nn.Linear(embedding if tied else hidden, vocabulary)
-        if tied:
-            self.leave.weight = self.embed.weight
+        # Tied weights have one name: a file that held them under two could not be written.
+        self.leave = nn.ParameterDict({"bias": torch.zeros(vocabulary)}) if tied else nn.Linear(hidden, vocabulary)
+        self.tied = tied
 
     def forward(self, tokens: Tensor, cache: State | None = None) -> tuple[Tensor, State]:
         """Map tokens, int64 (batch, steps), to logits, float (batch, steps, vocabulary), and the state after them.
@@ -69,7 +69,8 @@ class MusicLstm(nn.Module):
             values = torch.stack(steps, 1)
         else:
             values, cache = self.lstm(values, cache)
-        return self.leave(self.narrow(self.drop(values))), cache
+        values = self.narrow(self.drop(values))
+        return (nn.functional.linear(values, self.embed.weight, self.leave["bias"]) if self.tied else self.leave(values)), cache
 
     def _one_step(self, values: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step by plain products: torch's own LSTM rearranges its weights at each call, which costs more than the step."""
