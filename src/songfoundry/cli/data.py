@@ -10,21 +10,32 @@ data = typer.Typer(help="Look at training data, and make more of it.", no_args_i
 
 @data.command()
 def check(
-    folder: Annotated[str, typer.Argument(help="A folder of songs with stems, in any layout that training reads.")],
+    folder: Annotated[str, typer.Argument(help="A folder of songs with stems, or of single notes, in any layout that training reads.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find silent, clipped, duplicate, wrong-rate and badly summing songs; exit code 1 where something was found."""
+    """Find silent, clipped, duplicate, wrong-rate and badly summing songs, or notes off their pitch; exit code 1 where there are."""
+    from functools import partial
+
     from rich.console import Console
     from rich.progress import Progress
 
     from songfoundry.data.check import check_songs
+    from songfoundry.data.check_notes import check_notes
+    from songfoundry.data.note_sets import find_notes, holds_notes
     from songfoundry.data.songs import find_songs
+    from songfoundry.errors import DatasetError
+    from songfoundry.metrics.pitch import median_cents
 
-    songs = find_songs(folder)
+    try:
+        what, found, check = "songs", find_songs(folder), check_songs
+    except DatasetError:
+        if not holds_notes(folder):
+            raise
+        what, found, check = "notes", find_notes(folder)[1], partial(check_notes, cents=median_cents)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("listening", total=1.0)
-        findings = check_songs(songs, progress=lambda fraction, _: bar.update(task, completed=fraction))
+        findings = check(found, progress=lambda fraction, _: bar.update(task, completed=fraction))
     if json:
         import dataclasses
         import json as json_module
@@ -33,7 +44,7 @@ def check(
     else:
         for finding in findings:
             typer.echo(f"{finding.song}: {finding.sentence}")
-        typer.echo(f"{len(songs)} songs, {len(findings)} findings")
+        typer.echo(f"{len(found)} {what}, {len(findings)} findings")
     raise typer.Exit(1 if findings else 0)
 
 

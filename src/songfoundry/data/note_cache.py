@@ -19,7 +19,7 @@ from songfoundry.data.note_sets import Note
 from songfoundry.data.songs import cache_root
 from songfoundry.errors import DatasetError, OutputError
 
-__all__ = ["FileNotes", "KeptNotes", "Part", "kept", "read_note"]
+__all__ = ["FileNotes", "KeptNotes", "Part", "cut", "kept", "read_note"]
 
 VERSION = 1
 """Raised when notes are decoded, trimmed or kept otherwise than before; what older versions kept is then not opened."""
@@ -143,6 +143,15 @@ def _samples(path: Path, start: int = 0, stop: int | None = None) -> tuple[np.nd
         return np.concatenate([np.zeros(0, np.float32), *parts]), reader.rate
 
 
+def cut(note: Note, decoded: tuple[np.ndarray, int]) -> tuple[np.ndarray, int]:
+    """Give the part of a decoded file, float32 (samples,) and its rate in Hz, where a note lies."""
+    samples, own = decoded
+    if note.frames is None:
+        return decoded
+    scale = own / note.rate
+    return samples[round(note.start * scale) : round((note.start + note.frames) * scale)], own
+
+
 def read_note(note: Note, decoded: tuple[np.ndarray, int], rate: int, most: int) -> np.ndarray:
     """Cut a note out of its decoded file and bring it to a rate.
 
@@ -159,10 +168,7 @@ def read_note(note: Note, decoded: tuple[np.ndarray, int], rate: int, most: int)
     ------
     DatasetError : the file ends before the note, or there is nothing to hear.
     """
-    samples, own = decoded
-    if note.frames is not None:
-        scale = own / note.rate
-        samples = samples[round(note.start * scale) : round((note.start + note.frames) * scale)]
+    samples, own = cut(note, decoded)
     peak = float(np.abs(samples).max(initial=0))
     if not peak > _LEAST:
         what = "silence" if len(samples) else "its end before that"

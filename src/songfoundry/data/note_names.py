@@ -58,6 +58,15 @@ def pitch_in(file: Path) -> Named:
     return Named(pitch, velocity, stem[:at].strip(" _-."))
 
 
+def says_pitch(file: Path) -> bool:
+    """Tell whether a file's name says one pitch."""
+    try:
+        pitch_in(file)
+    except DatasetError:
+        return False
+    return True
+
+
 def _notes(pattern: re.Pattern, stem: str) -> dict[int, int]:
     """Find note names; {MIDI pitch: place in the name}."""
     return {_SEMITONE[m[1].upper()] + _SHIFT[m[2]] + 12 * (int(m[3]) + 1): m.start() for m in pattern.finditer(stem)}

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from songfoundry.data.note_names import dynamic_in, pitch_in
+from songfoundry.data.note_names import dynamic_in, pitch_in, says_pitch
 from songfoundry.data.score_sets import PERMISSIVE, allowed
 from songfoundry.data.songs import AUDIO_SUFFIXES, data_root
 from songfoundry.errors import ConfigError, DatasetError
@@ -66,11 +66,9 @@ def find_notes(path: str | os.PathLike, kind: str = "auto", licence: str = "") -
     ------
     DatasetError : no such folder, no notes in it, audio that is missing, a name without a pitch, an index of something else.
     """
-    place, root = Path(path).expanduser(), data_root()
-    if not place.exists() and root is not None and not place.is_absolute():
-        place = root / place
+    place = _place(path)
     if not place.is_dir():
-        hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
+        hint = "" if data_root() else " (the variable SONGFOUNDRY_DATA is not set)"
         raise DatasetError(f"expected a folder of notes at {path}, found none{hint}: check the path")
     kind = kind_of(place) if kind == "auto" else kind
     reader = {"index": _from_index, "nsynth": _from_nsynth, "folder": _from_files}[kind]
@@ -81,6 +79,22 @@ def find_notes(path: str | os.PathLike, kind: str = "auto", licence: str = "") -
             "found none: point at the folder that holds them"
         )
     return kind, notes
+
+
+def _place(path: str | os.PathLike) -> Path:
+    place, root = Path(path).expanduser(), data_root()
+    return root / place if not place.exists() and root is not None and not place.is_absolute() else place
+
+
+def holds_notes(path: str | os.PathLike) -> bool:
+    """Tell whether a folder holds single notes in a layout that is known here; of sound files, whether a name says a pitch."""
+    place = _place(path)
+    if not place.is_dir():
+        return False
+    if kind_of(place) != "folder":
+        return True
+    files = (file for file in place.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+    return any(says_pitch(file) for file in files)
 
 
 def choose(path: str | os.PathLike, notes: Sequence[Note], include: Sequence[str] = ("*",), licences: Sequence[str] = ()) -> list[int]:

@@ -63,7 +63,7 @@ def _measure(waveform, rate, low, high, threshold, hop) -> tuple[np.ndarray, np.
     waveform = np.pad(waveform, (0, max(0, size - len(waveform))))
     frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[::hop]
     # Periods of a few samples fall between lags, where their dip is missed and that of two periods is taken.
-    finer = 4 if high > rate / 32 else 1
+    finer = 2 if high > rate / 32 else 1
     shortest = max(1, math.floor(finer * rate / high) - 1)
     parts = [
         _of_frames(frames[n : n + _FRAMES_AT_ONCE], window, finer, shortest, threshold) for n in range(0, len(frames), _FRAMES_AT_ONCE)
@@ -91,9 +91,10 @@ def _of_frames(frames: np.ndarray, window: int, finer: int, shortest: int, thres
     # The rounding of what should be zero must not make a dip of its own: -120 dB of the frame's energy.
     normal = np.ones_like(difference)
     np.divide(difference[:, 1:], mean, out=normal[:, 1:], where=mean > 1e-12 * energy[:, :1])
-    inner = normal[:, shortest : lags - 1]
-    dips = (inner <= normal[:, shortest - 1 : lags - 2]) & (inner < normal[:, shortest + 1 : lags])
-    depths = np.where(dips, inner, np.inf)
+    before, inner, after = normal[:, shortest - 1 : lags - 2], normal[:, shortest : lags - 1], normal[:, shortest + 1 :]
+    dips = (inner <= before) & (inner < after)
+    # A dip is as deep as the parabola through it, not as the lag that happens to be near.
+    depths = np.where(dips, inner - (before - after) ** 2 / (8 * np.where(dips, before - 2 * inner + after, 1)), np.inf)
     deepest = depths.min(axis=1, keepdims=True)
     # Half the period dips too where the even partials are strong: what is much shallower than the deepest dip is not it.
     good = depths <= np.maximum(deepest, np.minimum(threshold, deepest + _AS_GOOD))
