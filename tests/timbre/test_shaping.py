@@ -57,14 +57,15 @@ def test_noise_is_looped_at_the_same_power():
     assert loop.match < 0.5 and all(abs(20 * np.log10(seam.std() / 0.1)) < 1.0 for seam in seams)
 
 
-def test_what_fades_goes_on_fading():
+@pytest.mark.parametrize(("fade", "later"), [(9, 9), (15, 15), (3, 0)])
+def test_what_fades_goes_on_fading_and_a_diminuendo_is_held(fade, later):
     time = np.arange(32768) / RATE
-    wave = (np.sin(2 * np.pi * 110 * time) * 10 ** (-6 * time / 20)).astype(np.float32)
+    wave = (np.sin(2 * np.pi * 110 * time) * 10 ** (-fade * time / 20)).astype(np.float32)
     sound = Sound(wave, RATE, 110.0)
     long = sound.read(0, 6 * RATE, looped=True)
-    assert sound.loop.decay * 20 / np.log(10) * RATE == pytest.approx(6, abs=0.5)
-    for second in (1, 3, 5):
-        assert 20 * np.log10(level(long, second) / level(wave, 0.5)) == pytest.approx(-6 * (second - 0.5), abs=1.0)
+    assert sound.loop.slope * 20 / np.log(10) * RATE == pytest.approx(fade, abs=0.5)
+    for first, second in ((2, 3), (3, 5)):
+        assert 20 * np.log10(level(long, second) / level(long, first)) == pytest.approx(-later * (second - first), abs=0.5)
     assert edge(long[4000:]) < 1.05 * edge(wave)
 
 

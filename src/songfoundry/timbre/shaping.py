@@ -20,8 +20,8 @@ _SHORTEST = 0.2
 """Seconds of steady sound below which nothing is looped."""
 _STEEP = 6.0
 """A fall of so many dB in 80 ms is a release, or a sound that dies by itself."""
-_FASTEST = 35.0
-"""dB a second: what fades faster is let die."""
+_FADES, _FASTEST = 6.0, 35.0
+"""dB a second: what fades less is held, what fades more is let die."""
 _BEFORE_RELEASE = 0.06
 _SILENT = -120.0
 _CROSS = 0.08
@@ -34,13 +34,16 @@ _NEUTRAL = 100
 
 @dataclass(frozen=True)
 class Loop:
-    """Say how a sound goes on: samples `start` to `end` are gone through again and again, joined over `cross` samples, while the
-    level falls by `decay` nepers a sample; `match` is how well the joined waves agree, 1 for the same.
+    """Say how a sound goes on: samples `start` to `end` are gone through again and again, joined over `cross` samples.
+
+    Its level falls by `slope` nepers a sample where it was made, and by `decay` where it is gone round; `match` is how well the joined
+    waves agree, 1 for the same.
     """
 
     start: int
     end: int
     cross: int
+    slope: float
     decay: float
     match: float
 
@@ -87,7 +90,7 @@ class Sound:
         """Make what is gone round: float32 (end - start,), its fading taken away, its end flowing into its beginning."""
         loop = self.loop
         place = np.arange(loop.start - loop.cross, loop.end)
-        flat = self.samples[place] * np.exp(loop.decay * (place - loop.start))
+        flat = self.samples[place] * np.exp(loop.slope * (place - loop.start))
         before, body = flat[: loop.cross], flat[loop.cross :].copy()
         angle = (np.arange(loop.cross) + 0.5) / loop.cross * (np.pi / 2)
         out, into = np.cos(angle), np.sin(angle)
@@ -199,8 +202,8 @@ def find_loop(samples: np.ndarray, rate: int, hertz: float) -> Loop | None:
     part = _steady(samples, rate, hertz)
     if part is None:
         return None
-    begin, end, decay = part
-    flat = samples[begin:end] * np.exp(decay * np.arange(end - begin))
+    begin, end, slope = part
+    flat = samples[begin:end] * np.exp(slope * np.arange(end - begin))
     period = rate / hertz
     cross = min(max(round(_CROSS * rate), math.ceil(3 * period)), len(flat) // 4)
     least = max(round(0.4 * len(flat)), math.ceil(4 * period))
@@ -213,7 +216,9 @@ def find_loop(samples: np.ndarray, rate: int, hertz: float) -> Loop | None:
     power = np.cumsum(np.pad(field**2, (1, 0)))
     likeness = 2 * product / (power[cross:] - power[:-cross] + float(last @ last) + 1e-12)
     at = int(likeness.argmax())
-    return Loop(begin + at + cross, end, cross, decay, float(np.clip(likeness[at], 0, 1)))
+    # A player's slow diminuendo is not gone on with; what a string or a bar loses is.
+    decay = slope if slope * rate * 20 / math.log(10) >= _FADES else 0.0
+    return Loop(begin + at + cross, end, cross, slope, decay, float(np.clip(likeness[at], 0, 1)))
 
 
 def _steady(samples: np.ndarray, rate: int, hertz: float) -> tuple[int, int, float] | None:
