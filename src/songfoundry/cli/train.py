@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+_USES = {
+    "separate": "separate --model {} SONG", "compose": "compose --model {} PROMPT.mid", "note": "note --model {}",
+    "note_classifier": "evaluate note --judge {}",
+}  # fmt: skip
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe: a TOML file, see recipes/.")],
@@ -42,8 +47,8 @@ def train(
                 raise typer.Exit(128 + stop.number) from None
     if first:
         path = trainer.run.checkpoint("model")
-        verb, source = ("compose", "PROMPT.mid") if described.system["name"] == "compose" else ("separate", "SONG")
-        typer.echo(f"The averaged weights are in {path}; songfoundry {verb} --model {path} {source} uses them.")
+        usage = _USES.get(described.system["name"])
+        typer.echo(f"The averaged weights are in {path}" + (f"; songfoundry {usage.format(path)} uses them." if usage else "."))
 
 
 def _sentence(figures: dict) -> str:

@@ -353,7 +353,8 @@ def _about(bench: _Bench, data, known: dict[str, str], count: int, seed: int) ->
     """Say what was done."""
     return [
         f"Notes: {data}, {len(bench.test)} of split test, {len(bench.train)} of split train, {len(np.unique(bench.train.instrument))} "
-        f"instruments. Judge: {known['name']}, SHA-256 {known['hash']}..., trained on recordings of split train alone.",
+        f"instruments. Judge: {known['name']}, SHA-256 {known['hash']}..., trained on recordings of split train alone. Where a split parts "
+        "notes, not recorders, it has heard the test notes' recorders: what it names is the instrument as these recorded it.",
         f"Asked for (seed {seed}): {count} notes of each row, the instruments in turn, their pitches of training evenly; and, for "
         "likeness, one note for each test note, of its pitch and instrument. The floor is made of training notes of the test notes' "
         "instruments and (nearest) pitches; they are what the judge was trained on, so the floor is rather high than low.",
