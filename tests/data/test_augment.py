@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from songfoundry.data.augment import mp3_round_trip, pitch_and_tempo, stretch, tilt
+from songfoundry.data.augment import echo, mp3_round_trip, pitch_and_tempo, reverberate, saturate, stretch, tilt
 
 RATE = 22050
 
@@ -78,3 +78,32 @@ def test_an_mp3_comes_back_aligned_as_long_and_as_loud(rate, level):
     error = np.square(made - given).sum() / np.square(given).sum()
     shifted = np.square(np.roll(made, 1, axis=1) - given).sum() / np.square(given).sum()
     assert 0 < error < 0.02 and error < 0.5 * shifted
+
+
+def test_overdrive_adds_odd_partials_and_keeps_the_level():
+    given = sine(440.0)
+    soft, hard = saturate(given, 0.0), saturate(given, 24.0)
+    for made in (soft, hard):
+        assert np.sqrt(np.square(made).mean()) == pytest.approx(np.sqrt(np.square(given).mean()), rel=1e-3)
+    thirds = [np.abs(np.fft.rfft(made[0] * np.hanning(len(made[0]))))[round(3 * 440 * 2)] for made in (given, soft, hard)]
+    assert thirds[0] < 0.1 * thirds[1] < 0.1 * thirds[2]
+    silent = np.zeros((2, 100), np.float32)
+    assert not saturate(silent, 12.0).any()
+
+
+def test_an_echo_comes_late_from_the_other_side():
+    given = np.zeros((2, 1000), np.float32)
+    given[0, 10] = 1
+    made = echo(given, 300, 0.5)
+    assert made[0, 10] == 1 and made[1, 310] == 0.5 and np.count_nonzero(made) == 2
+
+
+def test_a_room_rings_as_long_as_it_is_told_and_as_loud():
+    given = np.zeros((2, RATE), np.float32)
+    given[:, 100] = 1
+    wet = reverberate(given, 0.5, 0.3, RATE, np.random.default_rng(0)) - given
+    assert np.sqrt(np.square(wet).sum(1)) == pytest.approx([0.3, 0.3], rel=1e-3)
+    assert np.abs(wet[:, :100]).max() < 1e-6 and abs(np.corrcoef(wet)[0, 1]) < 0.05
+    # 60 dB in half a second: 30 dB between its first and its second quarter second.
+    early, late = (np.square(wet[:, 100 + start : 100 + start + 1000]).sum() for start in (0, RATE // 4))
+    assert 10 * np.log10(early / late) == pytest.approx(30, abs=2)

@@ -247,6 +247,12 @@ def test_each_variation_does_what_its_key_says(tmp_path):
     clean = np.median(np.abs(np.fft.rfft(plain[0]["stems"][3, 0].numpy())))
     assert min(floors) > 0 and np.median(floors) > 5 * clean / 2
 
+    wet = draws(folder, coherent=0.0, **PLAIN, effects=1.0)
+    shapes = [[np.abs(np.fft.rfft(one[n]["stems"][:, 0].numpy())) for n in range(12)] for one in (plain, wet)]
+    shapes = [[spectra / spectra.max(1, keepdims=True) for spectra in drawn] for drawn in shapes]
+    changed = [np.abs(dry - wet).max(1) > 1e-3 for dry, wet in zip(*shapes, strict=True)]
+    assert np.mean(changed, axis=0)[[0, 3]].min() > 0.6 and all(np.isfinite(wet[n]["mixture"].numpy()).all() for n in range(12))
+
     signs = {bool(np.sign(plain[n]["stems"][0, 0].numpy()[:9]).sum() > 0) for n in range(30)}
     assert signs == {True, False}
 

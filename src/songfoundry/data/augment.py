@@ -1,11 +1,11 @@
-"""Vary waveforms: colour, pitch and tempo apart from each other, an mp3 round trip. All pure functions."""
+"""Vary waveforms: colour, pitch and tempo apart from each other, what a studio adds, an mp3 round trip. All pure functions."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import soxr
-from scipy.signal import get_window, lfilter
+from scipy.signal import get_window, lfilter, oaconvolve
 
 from songfoundry.audio import io
 
@@ -16,6 +16,34 @@ def tilt(samples: np.ndarray, amount: float) -> np.ndarray:
     `amount` in (-1, 1) is the filter's coefficient: y[n] = x[n] - amount * x[n-1].
     """
     return lfilter([1.0, -amount], [1.0], samples, axis=-1).astype(np.float32)
+
+
+def saturate(samples: np.ndarray, drive_db: float) -> np.ndarray:
+    """Overdrive float32 (channels, samples): a soft limit `drive_db` below the signal's own level times four, at the level it had."""
+    level = float(np.sqrt(np.square(samples).mean()))
+    if not level:
+        return samples
+    driven = np.tanh(samples * np.float32(10 ** (drive_db / 20) / (4 * level)))
+    return (driven * np.float32(level / np.sqrt(np.square(driven).mean()))).astype(np.float32)
+
+
+def echo(samples: np.ndarray, delay: int, gain: float) -> np.ndarray:
+    """Add to float32 (2, samples) its copy `delay` samples later, sides exchanged, `gain` times as loud: doubling, or an echo."""
+    late = np.pad(samples[::-1], ((0, 0), (delay, 0)))[:, : samples.shape[1]]
+    return samples + np.float32(gain) * late
+
+
+def reverberate(samples: np.ndarray, seconds: float, gain: float, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Add the sound of a room to float32 (2, samples) at `rate` Hz.
+
+    The room is noise that falls by 60 dB in `seconds`, another one on each side, its top falling faster; `gain` is its level beside
+    the dry sound's. (Moorer 1979, "About this reverberation business", takes such noise for the response of a hall.)
+    """
+    length = round(seconds * rate)
+    fall = 10 ** (-3 * np.arange(length) / length)
+    response = lfilter([0.5], [1.0, -0.5], rng.standard_normal((2, length)) * fall, axis=-1)
+    response *= gain / np.sqrt(np.square(response).sum(1, keepdims=True))
+    return (samples + oaconvolve(samples, response, axes=1)[:, : samples.shape[1]]).astype(np.float32)
 
 
 def stretch(samples: np.ndarray, factor: float, n_fft: int = 2048, hop_length: int = 512) -> np.ndarray:

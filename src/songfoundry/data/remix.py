@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from songfoundry.config import Config
-from songfoundry.data.augment import mp3_round_trip, pitch_and_tempo, tilt
+from songfoundry.data.augment import echo, mp3_round_trip, pitch_and_tempo, reverberate, saturate, tilt
 from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, Song, cached, find_songs, stereo
 from songfoundry.errors import DatasetError
 
@@ -40,7 +40,8 @@ class RemixConfig(Config):
     `silence`: chance of each stem to be left out; `gain_db`, `shift_db`: standard deviation of a stem's and of the mix's
     level; `keep_level`: chance that a coherent draw keeps the song's own balance; `speed`: largest change of speed, pitch
     and tempo together; `pitch`: chance that a stem is shifted by up to `pitch_semitones` and stretched by up to `tempo`,
-    one apart from the other; `pan`: largest change of a mono stem's sides; `noise`, `mp3`: chance that the mixture gets
+    one apart from the other; `effects`: chance that the vocals or the rest of a remixed draw are overdriven, doubled or put into a
+    room, as dry recordings never are; `pan`: largest change of a mono stem's sides; `noise`, `mp3`: chance that the mixture gets
     noise (in the last stem) or passes an mp3 coder.
     """
 
@@ -60,6 +61,7 @@ class RemixConfig(Config):
     pitch: Chance = 0.0
     pitch_semitones: NonNegativeFloat = 2.0
     tempo: Share = 0.1
+    effects: Chance = 0.0
     mp3: Chance = 0.0
 
 
@@ -198,6 +200,8 @@ class Remix:
             part = -part
         if not keep:
             part = tilt(part, rng.uniform(-0.25, 0.25)) if rng.random() < 0.3 else part
+            if config.effects and stem in ("vocals", "other") and rng.random() < config.effects:
+                part = _in_a_studio(rng, part, config.sample_rate)
             gain = NOMINAL_LEVEL / max(song.level[stem], 1e-4) * 10 ** (rng.normal(0, config.gain_db) / 20)
         else:
             # The song's own balance, brought to the nominal level as a whole.
@@ -226,6 +230,17 @@ class Remix:
             "licences": sorted({s.song.licence for s in self.songs}),
             "validation": [s.song.name for s in self.valid],
         }
+
+
+def _in_a_studio(rng: np.random.Generator, part: np.ndarray, rate: int) -> np.ndarray:
+    """Overdrive, double and put into a room, each in half of the cases, float32 (2, frames); the level stays about what it was."""
+    if rng.random() < 0.5:
+        part = saturate(part, rng.uniform(0, 24))
+    if rng.random() < 0.5:
+        part = echo(part, round(rate * (rng.uniform(0.012, 0.035) if rng.random() < 0.5 else rng.uniform(0.1, 0.4))), rng.uniform(0.2, 0.7))
+    if rng.random() < 0.5:
+        part = reverberate(part, rng.uniform(0.3, 1.8), rng.uniform(0.1, 0.5), rate, rng)
+    return part
 
 
 def _open_all(songs: list[Song], rate: int, progress: Callable[[float], None] | None) -> Iterator[CachedSong]:
