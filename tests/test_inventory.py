@@ -24,6 +24,14 @@ def test_local_models_are_listed_with_their_cards_and_damaged_ones_named(tmp_pat
     assert "mine" in shown.output and "licence   test" in shown.output
 
 
+def test_scores_are_told_by_their_names_and_not_by_what_a_training_chose_by():
+    shown = CliRunner().invoke(app, ["models"]).output
+    for row in (row for row in inventory.models() if row["shipped"] and row["system"] == "compose"):
+        (scores,) = row["card"]["scores"].values()
+        assert f"nats a token {scores['nll']:.2f}, nats a note {scores['nll_note']:.2f}" in shown
+    assert " mean " not in shown
+
+
 def test_a_shipped_model_has_a_whole_card_and_is_small():
     shipped = [row for row in inventory.models() if row["shipped"]]
     assert shipped, "no weights are shipped"

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+_SCORES = {"nll": "nats a token", "nll_note": "nats a note"}
+
 
 def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the shipped and the local models: size, licence, what they were trained on, measured scores."""
@@ -41,7 +43,9 @@ def _describe(row: dict) -> str:
         folders = ", ".join(dict.fromkeys(data.get("folders", [])))
         lines.append(f"  trained   {card.get('steps')} steps{seen}, from {source}: {folders}")
     for where, scores in card.get("scores", {}).items():
-        lines.append(f"  scores    {where}: " + ", ".join(f"{name} {value:.2f}" for name, value in scores.items()))
+        # "mean" is what a training chooses by, higher is better; where it stands beside others it says nothing of its own.
+        told = {_SCORES.get(name, name): value for name, value in scores.items() if name != "mean" or len(scores) == 1}
+        lines.append(f"  scores    {where}: " + ", ".join(f"{name} {value:.2f}" for name, value in told.items()))
     return "\n".join(lines) + "\n"
 
 
