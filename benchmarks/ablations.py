@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from songfoundry import config, hardware, training
-from songfoundry.evaluating.separation import put_block
+from songfoundry.evaluating.pages import put_block
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "separate-bsrnn-small.toml"
 REAL = (

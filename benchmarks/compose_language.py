@@ -19,7 +19,7 @@ import numpy as np
 
 from songfoundry.data.chorales import held_out_chorales
 from songfoundry.data.scores import ScoreFolder, held_out
-from songfoundry.evaluating.separation import put_block
+from songfoundry.evaluating.pages import put_block
 from songfoundry.metrics.language import Likelihood, NGram, Repeat, Unigram, likelihood
 from songfoundry.notes.tokens import tokenizer
 from songfoundry.notes.vocabulary import HEADER, TokenConfig

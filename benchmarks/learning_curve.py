@@ -12,7 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from songfoundry.evaluating.separation import put_block
+from songfoundry.evaluating.pages import put_block
 
 STEMS = ("vocals", "drums", "bass", "other")
 

@@ -129,7 +129,7 @@ def publish(table: Table, options: argparse.Namespace, title: str) -> None:
     """Print a table, and put it into a file where that was asked for."""
     print(table.as_markdown())
     if options.markdown:
-        from songfoundry.evaluating.separation import put_block
+        from songfoundry.evaluating.pages import put_block
 
         # The command as anyone can repeat it: from the checkout's root, no paths of this machine, not the file it goes to.
         words = [word for word in sys.argv[1:] if word not in ("--markdown", "--title", options.markdown, options.title)]

@@ -22,7 +22,7 @@ FLOORS = {
     "audio": 1, "notes": 1, "orchestra": 1, "spectral": 1, "synth": 1, "voice": 1, "diffusion": 1, "hardware": 1,
     "nets": 2, "data": 2, "metrics": 2,
     "checkpoint": 3, "systems": 3,
-    "runs": 4, "schedule": 4, "loading": 4, "game": 4, "trainer": 4,
+    "runs": 4, "averages": 4, "schedule": 4, "loading": 4, "game": 4, "trainer": 4,
     # A room of the package that is not named in this table is on this floor: nothing below may use it.
     "product": 5,
     "cli": 6, "serve": 6, "ui": 6, "__main__": 6,

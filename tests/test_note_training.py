@@ -117,7 +117,7 @@ def test_recipes_that_do_not_fit_are_refused(tmp_path):
 
 def test_a_plan_says_what_is_to_come(tmp_path):
     plan = training.plan(recipe(steps=1000), tmp_path, steps=1)
-    assert plan["steps"] == 1000 and plan["hours_of_audio"] == round(1000 * 4 * 4096 / 16000 / 3600, 2) and plan["memory_gib"] > 0
+    assert plan["steps"] == 1000 and plan["hours_seen"] == round(1000 * 4 * 4096 / 16000 / 3600, 2) and plan["memory_gib"] > 0
 
 
 @pytest.mark.long

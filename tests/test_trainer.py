@@ -61,6 +61,9 @@ class Line:
     def describe(self):
         return {"songs": 1}
 
+    def seen(self, examples):
+        return {"hours_seen": round(self.config.chunk_seconds * examples / 3600, 2)}
+
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
@@ -169,9 +172,9 @@ def test_averages_follow_the_weights_by_the_formula(make):
 
     trainer.fit(stop=follow)
     assert with_averages == pytest.approx([1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15])
-    assert all(torch.allclose(trainer.average[name], expected[name], atol=1e-6) for name in expected)
+    assert all(torch.allclose(trainer.averages.tensors[name], expected[name], atol=1e-6) for name in expected)
     model = checkpoint.read_tensors(trainer.run.checkpoint("model"))
-    assert same(model, dict(trainer.average)) and not same(model, trainer.system.state_dict())
+    assert same(model, dict(trainer.averages.tensors)) and not same(model, trainer.system.state_dict())
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
@@ -275,7 +278,7 @@ def test_scoring_uses_the_averages_and_gives_the_trained_weights_back(make):
     trainer.system.score = score
     with pytest.raises(ValueError):
         trainer.score()
-    assert same(seen[0], trainer.averaged()) and same(trainer.system.state_dict(), trained) and trainer.system.training
+    assert same(seen[0], trainer.averages.whole()) and same(trainer.system.state_dict(), trained) and trainer.system.training
 
 
 def test_an_unknown_best_score_names_the_known_ones(make):

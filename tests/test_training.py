@@ -99,7 +99,7 @@ def test_weights_follow_from_the_seed(songs):
 def test_a_new_run_starts_from_other_weights_and_an_old_one_does_not(tmp_path, songs):
     first = training.train(recipe(songs, steps=3), tmp_path / "first")
     trainer = training.open_trainer(recipe(songs), tmp_path / "second", first)
-    assert trainer.step == 0 and same(trainer.averaged(), checkpoint.read_tensors(first))
+    assert trainer.step == 0 and same(trainer.averages.whole(), checkpoint.read_tensors(first))
     trainer.step = 1
     trainer.system.load_state_dict({name: t + 1 if t.is_floating_point() else t for name, t in trainer.system.state_dict().items()})
     trainer.save()
@@ -115,7 +115,7 @@ def test_a_plan_says_what_is_to_come(tmp_path, songs):
     training.train(recipe(songs, steps=2), run)
     before = sorted((file.name, file.stat().st_mtime_ns) for file in run.rglob("*"))
     plan = training.plan(recipe(songs, steps=1002, accumulate=3, score_every=10), run)
-    assert plan["steps"] == 1000 and plan["hours_of_audio"] == round(1002 * 2 * 3 * 0.5 / 3600, 2)
+    assert plan["steps"] == 1000 and plan["hours_seen"] == round(1002 * 2 * 3 * 0.5 / 3600, 2)
     assert plan["seconds_a_step"] > 0 and 0 <= plan["waiting"] <= 1 and plan["memory_gib"] > 0.1
     scores = 100 * plan["seconds_a_score"]
     assert plan["hours"] == pytest.approx((1000 * plan["seconds_a_step"] + scores) / 3600, abs=0.02 + 0.1 * scores / 3600)

@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from songfoundry import __version__, checkpoint, loading
+from songfoundry.averages import Averages
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, TrainingError
 from songfoundry.game import Game
@@ -96,7 +97,7 @@ class Trainer:
     Parameters
     ----------
     system : has `phases()`, `forward(phase, batch)`, `score(song)` and `preview(song)`.
-    draws : has `__getitem__(number)`, `validation()` and `describe()`.
+    draws : has `__getitem__(number)`, `validation()`, `describe()` and `seen(examples)`.
     fabric : what `launch` gave; by default it is called here.
     """
 
@@ -113,7 +114,7 @@ class Trainer:
             self.optimizers[phase] = kind(parameters, lr=own.rate, betas=own.betas, weight_decay=own.weight_decay)
         self.module, *optimizers = self.fabric.setup(system, *self.optimizers.values())
         self.optimizers = dict(zip(self.optimizers, optimizers, strict=True))
-        self.average = {name: p.detach().clone() for name, p in self.system.named_parameters()}
+        self.averages = Averages(self.system, config.ema)
         self.step = 0
         # The number of the next example; kept beside the step, so that a resumed run may change its batch.
         self.examples = 0
@@ -124,7 +125,7 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Collect everything that the next step depends on, as flat tensors."""
         tensors = {f"weights/{name}": t for name, t in self.system.state_dict().items()}
-        tensors |= {f"average/{name}": t for name, t in self.average.items()}
+        tensors |= {f"average/{name}": t for name, t in self.averages.tensors.items()}
         # Only 16-mixed has such a state: the scale of its losses.
         tensors |= {f"precision/{key}": torch.tensor(value) for key, value in self.fabric.strategy.precision.state_dict().items()}
         for phase, optimizer in self.optimizers.items():
@@ -139,27 +140,16 @@ class Trainer:
         card = {"step": self.step, "examples": self.examples, "best": self.best}
         config = self.system.config.model_dump()
         checkpoint.save(self.run.checkpoint("last"), self.state(), Checkpoint(config["name"], config, card, kind="training state"))
-        checkpoint.save(self.run.checkpoint("model"), self.averaged(), Checkpoint(config["name"], config, self.card()))
-
-    def averaged(self) -> dict[str, Tensor]:
-        """Give the weights with the averages in place of the parameters."""
-        return {**self.system.state_dict(), **self.average}
+        checkpoint.save(self.run.checkpoint("model"), self.averages.whole(), Checkpoint(config["name"], config, self.card()))
 
     def card(self, scores: dict[str, float] | None = None) -> dict[str, Any]:
         """Say what this model is: data, steps, hours of audio seen, scores, versions, date."""
-        drawn = self.draws.config
-        if hasattr(drawn, "chunk_seconds"):
-            seen = {"hours_seen": round(drawn.chunk_seconds * self.examples / 3600, 2)}
-        elif hasattr(drawn, "samples") and hasattr(drawn, "rate"):
-            seen = {"hours_seen": round(drawn.samples / drawn.rate * self.examples / 3600, 2)}
-        else:
-            seen = {"tokens_seen": drawn.context * self.examples} if hasattr(drawn, "context") else {}
         return {
             "recipe": self.run.recipe.name,
             "about": self.run.recipe.about,
             "data": self.draws.describe(),
             "steps": self.step,
-            **seen,
+            **self.draws.seen(self.examples),
             "scores": {"validation": scores} if scores else {},
             "versions": {"songfoundry": __version__, "torch": torch.__version__, "commit": commit()},
             "date": date.today().isoformat(),
@@ -187,8 +177,7 @@ class Trainer:
             self.step, self.best = about.card["step"], about.card["best"]
             self.examples = about.card.get("examples", self.step * self._a_step())
             self.system.load_state_dict(part("weights/"))
-            averages = part("average/")
-            self.average = {name: averages[name].to(self.fabric.device) for name in self.average}
+            self.averages.load(part("average/"))
             for phase, optimizer in self.optimizers.items():
                 state: dict[int, dict[str, Tensor]] = {}
                 for name, tensor in part(f"optimizer/{phase}/").items():
@@ -219,7 +208,7 @@ class Trainer:
             raise CheckpointError(
                 f"expected weights of the recipe's own net to start from, found others ({reason}): choose another checkpoint"
             ) from None
-        self.average = {name: p.detach().clone() for name, p in self.system.named_parameters()}
+        self.averages.restart()
 
     def _a_step(self) -> int:
         """Count the examples of a step, over all devices."""
@@ -279,10 +268,7 @@ class Trainer:
             optimizer.step()
         if len(self.optimizers) > 1:
             self._game.follow(self.step, norms, self._figures())
-        # Averages follow faster at first: min(decay, (1 + t) / (10 + t)), as in Tan & Le 2019's reference code.
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
-        parameters = dict(self.system.named_parameters())
-        torch._foreach_lerp_(list(self.average.values()), [parameters[n].detach() for n in self.average], 1 - decay)
+        self.averages.follow(self.step)
         self.step += 1
         self.examples += self._a_step()
         return losses
@@ -311,18 +297,6 @@ class Trainer:
             seconds = time.perf_counter() - started
         return {"seconds_a_step": seconds / steps, "waiting": self._waited / seconds}
 
-    @contextmanager
-    def _averages(self) -> Iterator[None]:
-        """Put the averaged weights into the system, for evaluation, and the trained ones back after it."""
-        kept = {name: t.detach().clone() for name, t in self.system.state_dict().items()}
-        self.system.load_state_dict(self.averaged())
-        self.system.eval()
-        try:
-            yield
-        finally:
-            self.system.load_state_dict(kept)
-            self.system.train()
-
     def score(self, songs: int | None = None) -> dict[str, float]:
         """Score the averaged weights on the validation songs, the first `songs` of them.
 
@@ -332,7 +306,7 @@ class Trainer:
             two-stem songs.
         """
         rows: dict[str, list[float]] = {}
-        with self._averages():
+        with self.averages.applied():
             for number, song in enumerate(self.draws.validation()):
                 if number == songs:
                     break
@@ -419,8 +393,8 @@ class Trainer:
                 self.best = scores[self.config.best]
                 config = self.system.config.model_dump()
                 about = Checkpoint(config["name"], config, self.card(scores))
-                checkpoint.save(self.run.checkpoint("best"), self.averaged(), about)
+                checkpoint.save(self.run.checkpoint("best"), self.averages.whole(), about)
             self.run.scores({"step": self.step, "scores": scores, "best": self.best})
-            with self._averages():
+            with self.averages.applied():
                 self.run.artifacts(self.system.preview(next(iter(self.draws.validation()))))
         self.run.plot()

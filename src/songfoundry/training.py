@@ -124,7 +124,7 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
     Returns
     -------
     plan : "parameters"; "steps" (to go); "seconds_a_step" and "waiting", the share of it spent waiting for examples;
-        "seconds_a_score"; "hours" to the last step, with its scores; "hours_of_audio" seen until then; "memory_gib", the
+        "seconds_a_score"; "hours" to the last step, with its scores; "hours_seen" or "tokens_seen" until then; "memory_gib", the
         peak of the device where that is a GPU, else of the processes.
     """
     import itertools
@@ -148,9 +148,6 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
             trainer.score(1)
         scoring = (time.perf_counter() - started) * songs
     seconds = figures["seconds_a_step"] * to_go + scoring * -(-to_go // whole.score_every)
-    drawn = trainer.draws.config
-    seconds_each = drawn.samples / drawn.rate if hasattr(drawn, "samples") else getattr(drawn, "chunk_seconds", 0)
-    audio = trainer.examples // (steps + 1) * whole.steps * seconds_each
     device = trainer.fabric.device
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_bytes(whole.workers)
     return {
@@ -160,7 +157,7 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
         "waiting": round(figures["waiting"], 3),
         "seconds_a_score": round(scoring, 1),
         "hours": round(seconds / 3600, 2),
-        "hours_of_audio": round(audio / 3600, 2),
+        **trainer.draws.seen(trainer.examples // (steps + 1) * whole.steps),
         "memory_gib": round(memory / (1 << 30), 2),
     }
 

@@ -72,6 +72,7 @@ def test_held_out_chorales_are_whole_and_their_notes_are_what_is_struck(tmp_path
     assert steps.shape == (64, 4) and pieces[0]["notes"] == 4 + (np.diff(steps, axis=0) != 0).sum()
     draws = chorales(path)
     assert len(list(draws.validation())) == 2 and draws.describe()["pieces"] == 5
+    assert draws.seen(3) == {"tokens_seen": 3 * draws.config.context}
 
 
 def test_other_tokens_and_strange_shifts_are_refused(tmp_path):

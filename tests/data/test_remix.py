@@ -121,6 +121,7 @@ def test_only_songs_for_training_are_drawn_and_those_of_the_test_are_not_even_op
     assert {round(loudest(found[n]["stems"][2].numpy()) / 500) for n in range(30)} == {1}
     assert [song["name"] for song in found.validation()] == ["valid"]
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 2
+    assert found.seen(1000) == {"hours_seen": round(found.config.chunk_seconds / 3.6, 2)}
     assert found.describe() == {"songs": 1, "hours": 0.0, "folders": [str(tmp_path / "songs")], "licences": ["not stated"],
                                 "validation": ["valid"]}  # fmt: skip
 

@@ -154,6 +154,7 @@ def test_validation_gives_whole_pieces_of_all_collections_in_turn(tmp_path):
         assert piece["tokens"][-1] == CODER.eos and piece["tokens"].dtype == np.int32
         assert piece["notes"] == len(says(piece["tokens"], "Pitch", "PitchDrum")) > 0
         assert says(piece["tokens"], "Style") == [f"Style_{piece['style']}"]
+    assert draws.seen(3) == {"tokens_seen": 3 * draws.config.context}
     about = draws.describe()
     assert about["pieces"] == 10 and about["licences"] == ["CC BY 4.0", "GPL-3.0"] and about["validation"] == 5
 

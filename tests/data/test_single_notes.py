@@ -106,6 +106,7 @@ def test_test_notes_are_never_drawn_and_come_by_name_as_they_were_recorded(tmp_p
     (tested,) = found.held_out("test")
     assert abs(measured(tested["waveform"]) - 62.2) < 0.01 and tested["name"] == "made/flute/62/2" and tested["instrument"] == 0
     assert [note["pitch"] for note in found.held_out("train")] == [60]
+    assert found.seen(1000) == {"hours_seen": 0.21}  # 12,000 samples each, at 16 kHz
     about = found.describe()
     assert about["notes"] == about["validation"] == 1 and about["instruments"] == {"flute": [60, 60]}
 

@@ -13,6 +13,7 @@ from songfoundry.audio import io
 from songfoundry.cli import app
 from songfoundry.errors import ConfigError, DatasetError, OutputError
 from songfoundry.evaluating import separation as evaluation
+from songfoundry.evaluating.pages import write_markdown
 from songfoundry.metrics.bsseval import bss_eval
 from songfoundry.metrics.separation import SDR_V4, UTTERANCE_SDR
 
@@ -161,7 +162,7 @@ def test_tables_go_between_their_markers_and_leave_the_rest(songs, quarter, tmp_
     page.write_text("# Results\n\nBy hand.\n")
     result = evaluation.evaluate_separation(songs, [quarter], split="test")
     for _ in range(2):
-        evaluation.write_markdown(result, page, "Scores", "songfoundry evaluate separation songs")
+        write_markdown(result, page, "Scores", "songfoundry evaluate separation songs")
     text = page.read_text()
     assert text.startswith("# Results\n\nBy hand.\n")
     assert text.count("## Scores") == text.count("<!-- begin Scores -->") == text.count("`songfoundry evaluate separation songs`") == 1

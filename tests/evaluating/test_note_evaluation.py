@@ -16,6 +16,7 @@ from songfoundry.evaluating import note as evaluation
 from songfoundry.evaluating.note_measures import Heard, clicks, heard_as_asked, jumps, likeness, same_timbre, scale
 from songfoundry.evaluating.note_sources import Additive, NoteSet, Shifted, fitted
 from songfoundry.evaluating.note_tables import markdown, tables
+from songfoundry.evaluating.pages import write_markdown
 from songfoundry.metrics.pitch import median_cents
 from songfoundry.systems.note import Note, NoteConfig
 from songfoundry.systems.note_classifier import NoteClassifier, NoteClassifierConfig
@@ -153,7 +154,7 @@ def test_everything_is_measured_with_its_number(place):
     page = markdown(found)
     assert all(title in page for title, _, _ in tables(found)) and len(tables(found)) == 6
     assert all(len(head) == len(row) for _, head, rows in tables(found) for row in rows)
-    evaluation.write_markdown(found, place / "results.md", "Notes", "songfoundry evaluate note")
+    write_markdown(found, place / "results.md", "Notes", "songfoundry evaluate note")
     assert "`songfoundry evaluate note`" in (place / "results.md").read_text()
 
 

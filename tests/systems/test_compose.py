@@ -301,6 +301,9 @@ class Pieces:
     def describe(self):
         return {}
 
+    def seen(self, examples):
+        return {"tokens_seen": 32 * examples}
+
 
 @pytest.mark.parametrize("net", NETS)
 def test_a_resumed_training_gives_the_same_weights_bit_for_bit(net, tmp_path, monkeypatch):

@@ -187,6 +187,7 @@ class AsideFolder:
     Args:
         out: the folder that they are for; it is made where there is none, and goes again if nothing comes into it.
         spared: files that must not be overwritten (what the result was made from).
+        made_from: what a sentence calls them.
 
     Attributes:
         folder: where the files are written meanwhile.
@@ -195,8 +196,8 @@ class AsideFolder:
         OutputError: the folder cannot be made or written to; nothing is left behind then.
     """
 
-    def __init__(self, out: str | os.PathLike, spared: Sequence[str | os.PathLike] = ()) -> None:
-        self.out, self._spared = Path(out), spared
+    def __init__(self, out: str | os.PathLike, spared: Sequence[str | os.PathLike] = (), made_from: str = "source") -> None:
+        self.out, self._spared, self._made_from = Path(out), spared, made_from
         self.folder = self.out / f".songfoundry-{secrets.token_hex(6)}.part"
 
     def __enter__(self) -> "AsideFolder":
@@ -214,7 +215,9 @@ class AsideFolder:
         for target in targets:
             for source in self._spared:
                 if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
-                    raise OutputError(f"expected another file than the source to write to, found '{target}' in both places: change --out")
+                    raise OutputError(
+                        f"expected another file than the {self._made_from} to write to, found '{target}' in both places: change --out"
+                    )
         for path, target in zip(files, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -32,35 +34,18 @@ def separation(
     silence. Their sum is separated. Beside each model stand what takes no skill (silence, the mixture, an equal share of the
     mixture: a quarter of it for each of four stems, half of it for each of two) and the oracle, ideal ratio masks.
     """
-    import json as json_module
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from songfoundry import hardware
-    from songfoundry.audio import io
-    from songfoundry.errors import OutputError
     from songfoundry.evaluating import separation as evaluation
     from songfoundry.separating.separator import DEFAULT_MODEL
 
-    for file in (json, markdown):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
-    hardware.keep_memory()
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("scoring", total=1.0)
+    _prepare(json, markdown)
+    with _telling() as tell:
         result = evaluation.evaluate_separation(
             dataset, model or [DEFAULT_MODEL], split=split, rate=rate, baselines=baselines, overlap=overlap, shifts=shifts,
             device=device, threads=threads, museval=museval,
-            progress=lambda fraction: bar.update(task, completed=fraction),
+            progress=lambda fraction: tell("scoring", fraction),
         )  # fmt: skip
     print_evaluation(result)
-    if json:
-        io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
-    if markdown:
-        command = "songfoundry " + shlex.join(sys.argv[1:])
-        evaluation.write_markdown(result, markdown, title, command)
+    _write(result, json, markdown, title)
 
 
 @evaluate.command()
@@ -91,36 +76,20 @@ def compose(
     the key by Krumhansl and Kessler, the loudness by playing. MusPy's measures stand beside those of the bars that really
     follow, with overlap and divergence as Yang and Lerch have them. Known prompts, and excerpts of held-out pieces.
     """
-    import json as json_module
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from songfoundry import hardware
-    from songfoundry.audio import io
-    from songfoundry.errors import OutputError
     from songfoundry.evaluating import compose as compose_evaluation
 
-    for file in (json, markdown):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
-    hardware.keep_memory()
+    _prepare(json, markdown)
     wishes = {"temperature": temperature, "top_p": top_p, "lock": lock}
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
+    with _telling() as tell:
         result = compose_evaluation.evaluate_compose(
             model or ["transformer"], prompts=prompts, files=files, variations=variations, bars=bars, prompt_bars=prompt_bars,
             collections=collections.split(",") if collections else compose_evaluation.COLLECTIONS, seed=seed, baselines=baselines,
             loudness=loudness, copies=copies, device=device, threads=threads,
-            progress=lambda what, fraction: bar.update(task, description=what, completed=fraction),
+            progress=tell,
             **{name: wish for name, wish in wishes.items() if wish is not None},
         )  # fmt: skip
     print_continuations(result)
-    if json:
-        io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
-    if markdown:
-        compose_evaluation.write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
+    _write(result, json, markdown, title)
 
 
 @evaluate.command()
@@ -143,33 +112,53 @@ def note(
     bins, precision and recall in that classifier's features, beside the floor that real notes have. Beside the models stand real notes
     (of the test split), the nearest training note resampled, and additive synthesis.
     """
-    import json as json_module
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from songfoundry import hardware
-    from songfoundry.audio import io
-    from songfoundry.errors import OutputError
     from songfoundry.evaluating import note as note_evaluation
+
+    _prepare(json, markdown)
+    with _telling() as tell:
+        result = note_evaluation.evaluate_note(
+            model or ["note"], data=data, judge=judge, count=count, scale_instruments=scale.split(",") if scale else (),
+            baselines=baselines, seed=seed, device=device,
+            progress=tell,
+        )  # fmt: skip
+    print_notes(result)
+    _write(result, json, markdown, title)
+
+
+def _prepare(json: Path | None, markdown: Path | None) -> None:
+    """Refuse files that could not be written in the end, before an hour's work."""
+    from songfoundry import hardware
+    from songfoundry.errors import OutputError
 
     for file in (json, markdown):
         if file is not None and not file.absolute().parent.is_dir():
             raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
     hardware.keep_memory()
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str, float], None]]:
+    """Show what is being done and how far it is, on a terminal; give the callback that is told."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
-        result = note_evaluation.evaluate_note(
-            model or ["note"], data=data, judge=judge, count=count, scale_instruments=scale.split(",") if scale else (),
-            baselines=baselines, seed=seed, device=device,
-            progress=lambda what, fraction: bar.update(task, description=what, completed=fraction),
-        )  # fmt: skip
-    print_notes(result)
+        yield lambda what, fraction: bar.update(task, description=what, completed=fraction)
+
+
+def _write(result, json: Path | None, markdown: Path | None, title: str) -> None:
+    """Write an evaluation where it was asked for."""
+    import json as json_module
+
+    from songfoundry.audio import io
+    from songfoundry.evaluating.pages import write_markdown
+
     if json:
         io.write_atomic_text(json, json_module.dumps(result.as_json(), indent=1))
     if markdown:
-        note_evaluation.write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
+        write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
 
 
 def print_notes(result) -> None:

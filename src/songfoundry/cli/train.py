@@ -55,14 +55,14 @@ def _sentence(figures: dict) -> str:
     """Say in words what `training.plan` measured."""
     import datetime
 
+    seen = f"{figures['tokens_seen']:,} tokens" if "tokens_seen" in figures else f"{figures['hours_seen']:.1f} h of audio"
     until = datetime.datetime.now() + datetime.timedelta(hours=figures["hours"])
     return "\n".join((
         f"parameters: {figures['parameters'] / 1e6:.2f} M",
         f"a step:     {figures['seconds_a_step']:.3g} s, {100 * figures['waiting']:.1f} % of it waiting for examples",
         f"a score:    {figures['seconds_a_score']:.3g} s",
         f"memory:     {figures['memory_gib']:.2f} GiB at the peak",
-        f"to the end: {figures['steps']} steps, {figures['hours']:.2f} h: {until:%A %H:%M}; "
-        f"{figures['hours_of_audio']:.1f} h of audio seen then",
+        f"to the end: {figures['steps']} steps, {figures['hours']:.2f} h: {until:%A %H:%M}; {seen} seen then",
     ))  # fmt: skip
 
 

@@ -2,17 +2,15 @@
 
 import json
 import os
-import secrets
-import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from songfoundry.audio.atomic import output_error, write_atomic_text
+from songfoundry.audio.atomic import AsideFolder, write_atomic_text
 from songfoundry.composing.composer import DEFAULT_MODEL, Composer
 from songfoundry.composing.prompts import notes_of
 from songfoundry.composing.writing import Composition
@@ -139,7 +137,7 @@ def compose(
         raise ConfigError("expected a prompt or --between, found both: leave one out")
     composer = model if isinstance(model, Composer) else Composer(model, device, threads)
     taken = [one for one in (prompt, *(between or ())) if isinstance(one, str | os.PathLike)]
-    with nullcontext() if out is None else _staging(Path(out), taken) as stage:
+    with nullcontext() if out is None else AsideFolder(out, taken, made_from="prompt") as stage:
         if between is not None:
             made = composer.blend(*between, steps=steps, seed=seed, cancel=cancel, **wishes)
             source, name = " ".join(map(_label, between)), name or "-".join(map(_stem, between))
@@ -157,7 +155,9 @@ def compose(
             if (on is not None and on((number + 1) / len(pieces)) is False) or (cancel is not None and cancel.is_set()):
                 raise Cancelled("expected to write all files, found the work cancelled: nothing was kept")
         if stage is not None:
-            stage.commit(pieces)
+            stage.commit()
+            for piece in pieces:
+                piece.paths = {kind: str(stage.out / Path(path).relative_to(stage.folder)) for kind, path in piece.paths.items()}
     if progress is not None:
         progress(1.0)
     return pieces
@@ -245,47 +245,6 @@ def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, en
             kind = "musicxml" if part.endswith(".musicxml") else Path(part).stem
             piece.paths[kind] = str(folder / (f"{name}.musicxml" if kind == "musicxml" else f"{name}-{part}"))
             write_atomic_text(piece.paths[kind], content)
-
-
-class _Stage:
-    """Hold files in a hidden folder until all are whole."""
-
-    def __init__(self, out: Path, folder: Path, spared: Sequence):
-        self._out, self.folder, self._spared = out, folder, spared
-
-    def commit(self, pieces: Sequence[Piece]) -> None:
-        """Give all files their places and the pieces their paths."""
-        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
-        for path in files:
-            target = self._out / path.relative_to(self.folder)
-            for source in self._spared:
-                if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
-                    raise OutputError(f"expected another file than the prompt to write to, found '{target}' in both places: change --out")
-        for path in files:
-            target = self._out / path.relative_to(self.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-        for piece in pieces:
-            piece.paths = {kind: str(self._out / Path(path).relative_to(self.folder)) for kind, path in piece.paths.items()}
-
-
-@contextmanager
-def _staging(out: Path, spared: Sequence) -> Iterator[_Stage]:
-    """Make the folder, and a hidden one in it that goes with all it holds whatever happens."""
-    new = not out.exists()
-    folder = out / f".songfoundry-{secrets.token_hex(6)}.part"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise output_error(out, error) from error
-    try:
-        yield _Stage(out, folder, spared)
-    except OSError as error:
-        raise output_error(out, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if new and not os.listdir(out):
-            out.rmdir()
 
 
 def _label(prompt) -> str:

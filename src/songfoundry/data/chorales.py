@@ -91,6 +91,10 @@ class Chorales:
         """Give the validation chorales; see `held_out_chorales`."""
         yield from self._valid
 
+    def seen(self, examples: int) -> dict:
+        """Say how much so many examples are, in tokens, for the card."""
+        return {"tokens_seen": self.config.context * examples}
+
     def describe(self) -> dict:
         """Say what the examples are drawn from, for the card."""
         return {

@@ -220,6 +220,10 @@ class Remix:
             present = [stem for stem in song.maps if np.any(stems[STEMS.index("other" if stem == ACCOMPANIMENT else stem)])]
             yield {"name": song.song.name, "stems": stems / peak, "present": present, "two_stems": song.song.two_stems}
 
+    def seen(self, examples: int) -> dict:
+        """Say how much so many examples are, in hours of audio, for the card."""
+        return {"hours_seen": round(self.config.chunk_seconds * examples / 3600, 2)}
+
     def describe(self) -> dict:
         """Say what the examples are drawn from: songs, hours and licences, for the card."""
         seconds = sum(self._usable(s) for s in self.songs) / self.config.sample_rate

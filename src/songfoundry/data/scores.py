@@ -187,6 +187,10 @@ class Scores:
         for turn in zip_longest(*runs):
             yield from (piece for piece in turn if piece is not None)
 
+    def seen(self, examples: int) -> dict:
+        """Say how much so many examples are, in tokens, for the card."""
+        return {"tokens_seen": self.config.context * examples}
+
     def describe(self) -> dict:
         """Say what the examples are drawn from: pieces, tokens, notes and licences, for the card."""
         facts = [found.facts[n] for found, chosen in zip(self._sets, self._chosen, strict=True) for n in chosen]

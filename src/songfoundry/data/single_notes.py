@@ -204,6 +204,10 @@ class SingleNotes:
                     "instrument": self._index(number, note), "velocity": note.velocity,
                 }  # fmt: skip
 
+    def seen(self, examples: int) -> dict:
+        """Say how much so many examples are, in hours of audio, for the card."""
+        return {"hours_seen": round(self.config.samples / self.config.rate * examples / 3600, 2)}
+
     def describe(self) -> dict:
         """Say what the examples are drawn from: notes, instruments, pitches and licences, for the card."""
         drawn = [self._stores[folder].notes[which] for notes in self._places.values() for folder, which in notes]

@@ -30,7 +30,6 @@ from songfoundry.evaluating.excerpts import (
     repeated,
     stretch_of,
 )
-from songfoundry.evaluating.separation import put_block
 from songfoundry.metrics.copies import CopyIndex
 from songfoundry.metrics.distances import overlap_and_divergence
 from songfoundry.metrics.key import key_of, key_relation
@@ -39,7 +38,7 @@ from songfoundry.metrics.music import MEASURES, empty_bars, hanging_notes, measu
 from songfoundry.notes.tokens import tokenizer
 from songfoundry.notes.vocabulary import TokenConfig
 
-__all__ = ["COLLECTIONS", "ComposeEvaluation", "evaluate_compose", "write_markdown"]
+__all__ = ["COLLECTIONS", "ComposeEvaluation", "evaluate_compose"]
 
 COLLECTIONS = ("pop909", "nottingham", "jsb", "multitrack", "maestro")
 """Archives below SONGFOUNDRY_DATA/midi whose test parts are continued, and whose training parts are searched for copies."""
@@ -345,8 +344,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def write_markdown(evaluation: ComposeEvaluation, path: str | os.PathLike, title: str, command: str) -> None:
-    """Put the tables, below the command that made them, into a Markdown file."""
-    put_block(path, title, f"`{command}`\n\n{evaluation.as_markdown()}")

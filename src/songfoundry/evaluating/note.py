@@ -22,13 +22,12 @@ from songfoundry.data.single_notes import NoteFolder, SingleNotes, SingleNotesCo
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
 from songfoundry.evaluating.note_measures import NEIGHBOURS, Heard, Judge, clicks, heard_as_asked, jumps, likeness, same_timbre, scale
 from songfoundry.evaluating.note_sources import Additive, Made, NoteSet, Shifted, gather
-from songfoundry.evaluating.separation import put_block
 from songfoundry.hardware import pick_device
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
 from songfoundry.systems.note_classifier import LOWEST, PITCHES, NoteClassifier
 
-__all__ = ["DEFAULT_JUDGE", "NoteEvaluation", "evaluate_note", "write_markdown"]
+__all__ = ["DEFAULT_JUDGE", "NoteEvaluation", "evaluate_note"]
 
 DEFAULT_JUDGE = "note-classifier"
 """Name of the classifier that judges where none is named."""
@@ -359,8 +358,3 @@ def _about(bench: _Bench, data, known: dict[str, str], count: int, seed: int) ->
         "likeness, one note for each test note, of its pitch and instrument. The floor is made of training notes of the test notes' "
         "instruments and (nearest) pitches; they are what the judge was trained on, so the floor is rather high than low.",
     ]
-
-
-def write_markdown(evaluation: NoteEvaluation, path: str | os.PathLike, title: str, command: str) -> None:
-    """Put an evaluation's tables, below the command that made them, into a Markdown file."""
-    put_block(Path(path), title, f"`{command}`\n\n{evaluation.as_markdown()}")

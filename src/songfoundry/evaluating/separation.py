@@ -7,13 +7,11 @@ vocals. In each group every method is scored by every definition of `metrics.sep
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from songfoundry import config
-from songfoundry.audio import io
 from songfoundry.config import Config
 from songfoundry.data.songs import ACCOMPANIMENT, STEMS, Song, find_songs, read_song, read_source, stereo
 from songfoundry.errors import ConfigError, DatasetError
@@ -270,21 +268,3 @@ def _zero_by_definition(result: dict, names: list[str], present: list[bool]) -> 
     """Write 0 dB for silence in v4's column: museval drops all its frames, and its error is the signal itself."""
     result["scores"][SDR_V4] = {name: 0.0 for name, there in zip(names, present, strict=True) if there}
     result["frames"][SDR_V4] = result["frames"].get(SDR_V4_REFERENCES, 0)
-
-
-def write_markdown(evaluation: Evaluation, path: str | os.PathLike, title: str, command: str) -> None:
-    """Put an evaluation's tables, below the command that made them, into a Markdown file."""
-    put_block(path, title, f"`{command}`\n\n{evaluation.as_markdown()}")
-
-
-def put_block(path: str | os.PathLike, title: str, body: str) -> None:
-    """Put text between the markers of a title in a Markdown file; where they are not, add the title and them at the end."""
-    begin, end = f"<!-- begin {title} -->", f"<!-- end {title} -->"
-    block = f"{begin}\n{body.strip()}\n{end}"
-    file = Path(path)
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    if begin in text and end in text:
-        text = text[: text.index(begin)] + block + text[text.index(end) + len(end) :]
-    else:
-        text = f"{text.rstrip()}\n\n## {title}\n\n{block}\n".lstrip()
-    io.write_atomic_text(file, text)

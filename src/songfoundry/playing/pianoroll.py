@@ -1,15 +1,13 @@
 """Draw a piece as a piano roll: prompt and continuation in two colours, bar lines, names of pitches, drums by their names."""
 
-import io
 import math
 import os
-import warnings
 
 import numpy as np
 
-from songfoundry.audio.io import write_atomic_bytes
 from songfoundry.errors import InputError, MissingExtraError
 from songfoundry.notes.arranging import bars as bars_of
+from songfoundry.playing import figures
 
 __all__ = ["picture"]
 
@@ -74,14 +72,7 @@ def picture(score, split_tick: int | None = None, path: str | os.PathLike | None
         axis.set_xlim(bars[0][0], max(last, bars[-1][0]))
     _number_bars(axes, bars)
     _explain(figure, split_tick, last, title)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name may hold characters that the font does not have: a box stands for them.
-        warnings.filterwarnings("ignore", "Glyph")
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    if path is not None:
-        write_atomic_bytes(path, buffer.getvalue())
-    return buffer.getvalue()
+    return figures.save(figure, path)
 
 
 def _panels(score) -> list[tuple[str, bool, dict[str, np.ndarray]]]:

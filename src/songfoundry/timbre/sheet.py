@@ -1,16 +1,14 @@
 """Draw notes as a contact sheet of spectrograms."""
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from songfoundry.audio.io import write_atomic_bytes
 from songfoundry.errors import InputError, MissingExtraError
+from songfoundry.playing import figures
 from songfoundry.spectral import LogMel
 from songfoundry.timbre.generator import GeneratedNote
 from songfoundry.timbre.pitches import pitch_name
@@ -66,14 +64,7 @@ def sheet(notes: Sequence[GeneratedNote], path: str | os.PathLike | None = None,
         title = f"{title} ({len(chosen)} of {len(notes)} notes)".strip()
     if title:
         figure.suptitle(title, fontsize=10)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name may hold characters that the font does not have: a box stands for them.
-        warnings.filterwarnings("ignore", "Glyph")
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    if path is not None:
-        write_atomic_bytes(path, buffer.getvalue())
-    return buffer.getvalue()
+    return figures.save(figure, path)
 
 
 def _panel(panel, note: GeneratedNote, front: LogMel) -> None:
