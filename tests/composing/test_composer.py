@@ -265,9 +265,10 @@ def test_only_what_is_new_stands_alone_in_the_same_course(composer):
 
 def test_a_blend_begins_as_the_one_and_ends_as_the_other(either):
     one, two = tiny_music.prompt(qpm=100.0), tiny_music.prompt(qpm=144.0, drums=True)
-    made = either.blend(one, two, bars=2, steps=3, seed=6)
+    made = either.blend(one, two, bars=2, steps=3, seed=6, repetition_penalty=1.5)
+    assert made[0].notes != either.blend(one, two, bars=2, steps=2, seed=6)[0].notes
     for weight, data in ((0, one), (-1, two)):
-        (own,) = either.compose(data, bars=2, seed=6)
+        (own,) = either.compose(data, bars=2, seed=6, repetition_penalty=1.5)
         rows = [[(e.start, e.length, e.pitch, e.velocity, e.program) for e in piece.notes] for piece in (made[weight], own)]
         assert rows[0] == rows[1]
     assert [t.mspq for piece in made for t in piece.score.tempos] == [600_000, 500_000, 416_667]

@@ -127,7 +127,8 @@ def mixed_tokens(
         own = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
         for piece, expected in zip(pieces, own, strict=True):
             if not piece.rows[0].pending:  # else forced tokens are still to be read
-                mixture = (piece.shares * expected).sum(0, keepdims=True)
+                held = [system.penalised(side, row.ids, sampling) for side, row in zip(expected, piece.rows, strict=True)]
+                mixture = (piece.shares * held).sum(0, keepdims=True)
                 token = int(choose(mixture, piece.grammar.mask()[None], piece.rng.random((1,)), sampling)[0])
                 yield from ((piece.number, taken) for taken in piece.take(token))
         kept = [place for place, piece in enumerate(pieces) if not piece.done]

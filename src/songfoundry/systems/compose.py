@@ -221,11 +221,7 @@ class Compose(nn.Module):
                 del writer.pending[:width]
             # Those that still have forced tokens to be read wait for the others.
             ready = [row for row, writer in enumerate(writers) if not writer.pending]
-            scores = logits[ready]
-            if sampling.repetition_penalty != 1:
-                for place, row in enumerate(ready):
-                    recent = np.array(writers[row].ids[-REMEMBERED:])
-                    scores[place] = penalised(scores[place], recent[self._pitches[recent]], sampling.repetition_penalty)
+            scores = np.stack([self.penalised(logits[row], writers[row].ids, sampling) for row in ready])
             masks = np.stack([writers[row].grammar.mask() for row in ready])
             numbers = np.array([writers[row].rng.random() for row in ready])
             for row, token in zip(ready, choose(scores, masks, numbers, sampling).tolist(), strict=True):
@@ -243,6 +239,18 @@ class Compose(nn.Module):
             if self._bounded and (cramped or any(writer.window > self.config.context for writer in writers)):
                 with torch.no_grad():
                     cache = self._slide(writers, cache)
+
+    def penalised(self, logits: np.ndarray, ids: Sequence[int], sampling: Sampling) -> np.ndarray:
+        """Make pitches that were struck lately less likely, by the penalty on repetition; `logits` as they are without one.
+
+        Parameters
+        ----------
+        logits : float (vocabulary,), after the tokens `ids`, of which the last are looked at.
+        """
+        if sampling.repetition_penalty == 1:
+            return logits
+        recent = np.array(ids[-REMEMBERED:])
+        return penalised(logits, recent[self._pitches[recent]], sampling.repetition_penalty)
 
     def _begin(self, writers: list["_Writer"], alike: bool):
         """Read all prompts but for their last tokens, or the one that all have in common, into one cache."""
