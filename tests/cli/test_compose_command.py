@@ -92,8 +92,13 @@ def test_from_nothing_and_between_two(folder, weights):
     wishes = ("--key", "D minor", "--metre", "3/4", "--tempo", 90, "--style", "folk", "--lock", "instruments,metre")
     code, out, _ = run(*wishes, "--bars", 1, "--variations", 1, weights=weights)
     assert (code, out.split()) == (0, ["composed/new-1.mid"])
-    assert notes.read_midi(folder / "composed" / "new-1.mid").time_signatures[0].numerator == 3
+    made = notes.read_midi(folder / "composed" / "new-1.mid")
+    assert made.time_signatures[0].numerator == 3 and [(key.key, key.tonality) for key in made.key_signatures] == [(-1, 1)]
     tiny_music.write(folder / "b.mid", tiny_music.prompt(6, 8, 80.0))
+    tiny_music.write(folder / "c.mid", tiny_music.prompt(3, 4, 80.0))
+    code, out, said = run("--between", "jig ♪.mid", "c.mid", "--steps", 2, "--bars", 1, weights=weights)
+    assert code == 0 and "6/8, 104 quarter" in said and "; then 3/4, 80 quarter" in said
+    assert said.count("prompts differ in metre (6/8 and 3/4)") == 1
     code, out, _ = run("--between", "jig ♪.mid", "b.mid", "--steps", 3, "--bars", 1, weights=weights)
     assert (code, out.splitlines()) == (0, [f"composed/jig ♪-b-{step}.mid" for step in (1, 2, 3)])
     assert "found both" in run("jig ♪.mid", "--between", "jig ♪.mid", "b.mid", weights=weights)[2]
@@ -194,6 +199,11 @@ def test_strange_input_is_gone_on_from_and_what_was_done_is_said(folder, weights
         (("jig ♪.mid", "jig ♪.mid"), "2 called 'jig ♪-mid'"), (("jig ♪.mid", "--out", "jig ♪.mid"), "expected to write"),
         (("jig ♪.mid", "--progress", "loud"), "--progress"), (("jig ♪.mid", "--device", "abacus"), "device"),
         (("jig ♪.mid", "--chords", "C H"), "'H'"), (("jig ♪.mid", "--between", "jig ♪.mid", "b.mid"), "found both"),
+        (("jig ♪.mid", "--json", "nowhere/report.jsonl"), "its folder does not exist"),
+        (("jig ♪.mid", "--steps", "3"), "only with --between"),
+        (("--between", "jig ♪.mid", "b.mid", "--variations", "2"), "found --variations"),
+        (("jig ♪.mid", "--lock", ""), "or none, found ''"),
+        (("jig ♪.mid", "--lock", "key=hard,key"), "each lock once"), (("jig ♪.mid", "--only-new", "--melody", "1"), "found both"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_sentence(folder, weights, options, sentence):

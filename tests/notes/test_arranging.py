@@ -47,6 +47,12 @@ def test_a_metre_within_a_bar_cuts_it_short_and_none_is_common_time():
     assert [(bar.tick, bar.ticks) for bar in bars(piece, 3000)] == [(0, 1920), (1920, 80), (2000, 1440)]
 
 
+@pytest.mark.parametrize(("key", "sharps"), [(0, 0), (7, 1), (5, -1), (6, 6), (1, -5), (21, 0), (12, -3), (16, 1), (22, -5)])
+def test_a_new_score_names_its_key(key, sharps):
+    (found,) = new_score(3, 4, 90.0, key).key_signatures
+    assert (found.time, found.key, found.tonality) == (0, sharps, int(key >= 12)) and not new_score(3, 4, 90.0).key_signatures
+
+
 def test_a_coarse_clock_is_made_fine_without_moving_anything():
     events = [midi_bytes.tempo(0, 168), metre(0, 5, 2), (7, b"\xb0\x40\x7f")]
     piece = score(midi_bytes.track(events), midi_bytes.part(0, 5, [(1, 2, 60, 80), (7, 3, 64, 81)]), division=10)

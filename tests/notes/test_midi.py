@@ -74,6 +74,7 @@ def test_reads_controllers_and_bends():
 
 
 GOOD = band(beats=4)
+BACKWARDS = b"\x00\x90\x3c\x5a\x60\x80\x3c\x00" + b"\xff\xff\xff\xff\x7f\x90\x3e\x5a\x60\x80\x3e\x00\x00\xff\x2f\x00"
 HOSTILE = {
     "empty": b"",
     "text": b"Dear diary, this is no music.",
@@ -85,6 +86,9 @@ HOSTILE = {
     "143 years": midi([track([tempo(0, 3.6), (0, b"\x90\x3c\x5a"), (0x0FFFFFFF, b"\x80\x3c\x00")])], division=1),
     "too large": b"MThd" + bytes(notes.MAX_BYTES),
     "patterns": GOOD[:9] + b"\x02" + GOOD[10:],
+    # Here symusic takes the notes before it and says nothing.
+    "negative time behind notes": GOOD[:10] + b"\x00\x01" + GOOD[12:14] + b"MTrk" + struct.pack(">I", len(BACKWARDS)) + BACKWARDS,
+    "60 million beats a minute": midi([track([(0, b"\xff\x51\x03\x00\x00\x01")]), part(0, 0, [(0, 480, 60, 90)])]),
     "tempo of zero": midi([track([tempo(0, 0)]), part(0, 0, [(0, 480, 60, 90)])]),
     "metre of nothing": midi([track([(0, b"\xff\x58\x04\x00\x02\x18\x08")]), part(0, 0, [(0, 480, 60, 90)])]),
     "metre of 4/2^40": midi([track([(0, b"\xff\x58\x04\x04\x28\x18\x08")]), part(0, 0, [(0, 480, 60, 90)])]),

@@ -273,9 +273,9 @@ def test_only_drums_and_a_single_note_are_pieces():
 
 
 def test_bars_without_end_are_one_sentence():
-    # 268 million quarters at 60 million a minute: four seconds and a half.
-    far = [(0x0FFFFFF0, b"\x90\x3c\x5a"), (0x0FFFFFFF, b"\x80\x3c\x00")]
-    data = midi([track([(0, b"\xff\x51\x03\x00\x00\x01"), *far])], division=1)
+    # A million quarters at 3000 a minute: five hours and a half.
+    far = [(1_000_000, b"\x90\x3c\x5a"), (1_000_001, b"\x80\x3c\x00")]
+    data = midi([track([tempo(0, 3000), *far])], division=1)
     with pytest.raises(InputError, match="at most 50000 bars"):
         REMI.encode(notes.read_midi(data))
 

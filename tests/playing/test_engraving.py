@@ -49,6 +49,13 @@ def bars_are_full(text, quarters):
     return True
 
 
+def test_every_pitch_that_midi_has_can_be_written():
+    for sharps in (b"\x06\x00", b"\xfb\x00"):
+        every = [(480 * n, 480, pitch, 90) for n, pitch in enumerate(range(128))]
+        score = notes.read_midi(midi([track([tempo(0, 100), (0, b"\xff\x59\x02" + sharps)]), part(0, 73, every)]))
+        assert [pitch for _, pitch in sorted(read(engraving.musicxml(score)))] == list(range(128))
+
+
 def test_a_tune_with_triplets_and_ties_is_written_as_played():
     tune = [(0, 720, 60, 90), (720, 240, 62, 90), (960, 160, 64, 90), (1120, 160, 65, 90), (1280, 160, 67, 90), (1440, 960, 69, 90)]
     score = notes.read_midi(midi([track([tempo(0, 100)]), part(0, 73, tune)]))
@@ -113,7 +120,7 @@ def test_long_pieces_have_pages(tmp_path):
 def test_what_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="notes to write"):
         engraving.write(notes.read_midi(midi([track([tempo(0, 120)])])), tmp_path / "a")
-    endless = notes.read_midi(midi([track([tempo(0, 60e6)]), part(0, 0, [(0, 1, 60, 90), (0x0FFFFFF0, 1, 60, 90)])], division=1))
+    endless = notes.read_midi(midi([track([tempo(0, 3000)]), part(0, 0, [(0, 1, 60, 90), (1_000_000, 1, 60, 90)])], division=1))
     with pytest.raises(InputError, match="1,000 bars"):
         engraving.write(endless, tmp_path / "a")
     (tmp_path / "file").write_text("")

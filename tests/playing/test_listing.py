@@ -41,7 +41,7 @@ def test_a_note_that_tokens_do_not_hold_stands_alone():
 def test_what_cannot_be_listed_is_one_sentence():
     with pytest.raises(InputError):
         listing.beside_tokens(notes.read_midi(midi([track([tempo(0, 90)])])))
-    fast = midi([track([tempo(0, 60e6)]), part(0, 0, [(0, 1, 60, 90), (0x0FFFFFF0, 1, 60, 90)])], division=1)
+    fast = midi([track([tempo(0, 3000)]), part(0, 0, [(0, 1, 60, 90), (1_000_000, 1, 60, 90)])], division=1)
     with pytest.raises(InputError):
         listing.beside_tokens(notes.read_midi(fast))
 

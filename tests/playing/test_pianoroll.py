@@ -92,7 +92,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch):
         pianoroll.picture(notes.read_midi(midi([track([tempo(0, 120)])])))
     with pytest.raises(OutputError):
         pianoroll.picture(notes.read_midi(band(beats=4)), path=tmp_path / "none" / "p.png")
-    fast = midi([track([tempo(0, 60e6)]), part(0, 0, [(0, 1, 60, 90), (0x0FFFFFF0, 1, 60, 90)])], division=1)
+    fast = midi([track([tempo(0, 3000)]), part(0, 0, [(0, 1, 60, 90), (1_000_000, 1, 60, 90)])], division=1)
     with pytest.raises(InputError, match="20,000 bars"):
         pianoroll.picture(notes.read_midi(fast))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -40,6 +40,21 @@ def _name(path: str | os.PathLike) -> str:
     return "standard output" if os.fspath(path) == "-" else f"'{os.fspath(path)}'"
 
 
+def check_target(path: str | os.PathLike) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold: no such folder, or none that may be written to.
+
+    Raises:
+        OutputError: as said.
+    """
+    folder = Path(path).absolute().parent
+    for wrong, number in (
+        (os.path.isdir(path), errno.EISDIR), (not folder.exists(), errno.ENOENT), (not folder.is_dir(), errno.ENOTDIR),
+        (not os.access(folder, os.W_OK), errno.EACCES),
+    ):  # fmt: skip
+        if wrong:
+            raise output_error(path, OSError(number, ""))
+
+
 class AsideFile:
     """Open a binary file that takes its final name only in `commit`.
 

@@ -9,7 +9,7 @@ def compose(
     prompts: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT.mid|DIR]...", help="None: from nothing.")] = None,
     model: Annotated[str | None, typer.Option(help="transformer, lstm, a name, or a .safetensors. Default: transformer.")] = None,
     bars: Annotated[int | None, typer.Option(help="How many to write. Default: 8; with --melody all of that track.")] = None,
-    variations: Annotated[int, typer.Option(help="How many pieces for each prompt.")] = 4,
+    variations: Annotated[int | None, typer.Option(help="How many pieces for each prompt. Default: 4.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same music.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Below 1 safer, above 1 wilder; 0 the likeliest. Default: 1.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest tokens. Default: all.")] = None,
@@ -30,7 +30,7 @@ def compose(
     chords: Annotated[str | None, typer.Option(help='"C G Am F": one a bar, round and round.')] = None,
     replace_bars: Annotated[str | None, typer.Option(help="5-8: write these bars anew, keep all others.")] = None,
     between: Annotated[tuple[str, str] | None, typer.Option(metavar="A.mid B.mid", help="Write from the one to the other.")] = None,
-    steps: Annotated[int, typer.Option(help="In so many pieces, with --between.")] = 5,
+    steps: Annotated[int | None, typer.Option(help="In so many pieces, with --between. Default: 5.")] = None,
     out: Annotated[str, typer.Option(help="Folder.")] = "composed",
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write a report, one line of JSON a piece; - prints it.")] = None,
     score: Annotated[bool, typer.Option("--score", help="Write MusicXML and an engraved page too.")] = False,
@@ -47,6 +47,7 @@ def compose(
     0 all done, 1 some of several prompts failed, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no
     unfinished file is left).
     """
+    from songfoundry.audio.atomic import check_target
     from songfoundry.cli.progress import Bar, stopping
     from songfoundry.composing import verb as composing
     from songfoundry.composing.composer import DEFAULT_MODEL
@@ -57,6 +58,8 @@ def compose(
         "repetition_penalty": repetition_penalty, "key_strength": key_strength, "key": key, "metre": metre, "tempo": tempo,
         "style": style, "melody": melody, "chords": chords, "replace_bars": replace_bars,
     }  # fmt: skip
+    if json not in (None, "-"):
+        check_target(json)
     with Bar(progress) as show, stopping() as stop:
         try:
             outcomes = composing.compose_all(
@@ -92,13 +95,17 @@ def _report(outcomes, as_json: bool) -> None:
             for path in piece.paths.values():
                 typer.echo(path)
         if outcome.pieces and not as_json:
-            row = outcome.pieces[0].as_json()
-            keys = f", {row['key']}" if row["key"] else ""
+            rows = [piece.as_json() for piece in outcome.pieces]
+            row, courses = rows[0], list(dict.fromkeys(map(_course, rows)))
             count = sum(len(piece.composition.notes) for piece in outcome.pieces)
             many = f"{len(outcome.pieces)} x " if len(outcome.pieces) > 1 else ""
             bars = f"{row['bars']} {'bar' if row['bars'] == 1 else 'bars'}"
-            course = f"{row['metre']}, {row['qpm']:g} quarter notes a minute{keys}"
             pace = f"{count} notes in {row['elapsed']:.1f} s with {row['model']}, seed {row['seed']}"
-            typer.echo(f"{outcome.source or 'new'}: {many}{bars} of {course}; {pace}", err=True)
+            typer.echo(f"{outcome.source or 'new'}: {many}{bars} of {'; then '.join(courses)}; {pace}", err=True)
             for sentence in dict.fromkeys(said for piece in outcome.pieces for said in piece.said):
                 typer.echo(f"  {sentence}", err=True)
+
+
+def _course(row: dict) -> str:
+    """Say in what metre, tempo and key a piece is."""
+    return f"{row['metre']}, {row['qpm']:g} quarter notes a minute" + (f", {row['key']}" if row["key"] else "")

@@ -128,11 +128,11 @@ def note(
 def _prepare(json: Path | None, markdown: Path | None) -> None:
     """Refuse files that could not be written in the end, before an hour's work."""
     from songfoundry import hardware
-    from songfoundry.errors import OutputError
+    from songfoundry.audio.atomic import check_target
 
     for file in (json, markdown):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise OutputError(f"expected a folder for {file}, found none at {file.absolute().parent}: make it, or name another file")
+        if file is not None:
+            check_target(file)
     hardware.keep_memory()
 
 

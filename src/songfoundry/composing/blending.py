@@ -43,7 +43,8 @@ def plan_between(first: Plan, second: Plan, weight: float) -> Plan:
     programs = [plan.programs for plan in sources if plan.programs is not None]
     said = [f"{name}: {sentence}" for name, plan in (("the first", first), ("the second", second)) for sentence in plan.said]
     if first.metre != second.metre:
-        said.append(f"the prompts differ in metre: {near.metre[0]}/{near.metre[1]}, the nearer one's, is taken")
+        metres = " and ".join(f"{above}/{below}" for above, below in (first.metre, second.metre))
+        said.append(f"the prompts differ in metre ({metres}): each step has the nearer one's")
     return Plan(
         "between", base, 0, None, near.tokens, first.bars, near.metres, near.metre, [(0.0, qpm)], near.key,
         np.any(scales, axis=0) if scales else None, set().union(*programs) if programs else None, near.style, homes=homes,

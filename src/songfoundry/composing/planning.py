@@ -109,7 +109,7 @@ def continued(tokenizer, score, *, name: str, bars: int, room: int, style: str |
 
 def anew(tokenizer, *, bars: int, metre: tuple[int, int], qpm: float, style: str | None, key: int | None) -> Plan:
     """Plan `bars` bars from nothing."""
-    base = arranging.new_score(*metre, qpm)
+    base = arranging.new_score(*metre, qpm, key)
     held = token_metre(tokenizer, *metre)
     tokens = _opening(tokenizer, base, held, style, key)
     scale = scale_of(key) if key is not None else None

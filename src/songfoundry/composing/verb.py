@@ -13,6 +13,7 @@ from typing import Any
 from songfoundry.audio.atomic import AsideFolder, write_atomic_text
 from songfoundry.composing.composer import DEFAULT_MODEL, Composer
 from songfoundry.composing.prompts import notes_of
+from songfoundry.composing.wishes import option
 from songfoundry.composing.writing import Composition
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError, SongfoundryError
 from songfoundry.metrics.key import key_of
@@ -58,10 +59,14 @@ class Piece:
         made, plan = self.composition, self.composition.plan
         written = notes_of(made.only_new)
         heard = key_of(written) if len(written) else None
+        # Of the file, not of the plan: an open lock lets the model change them.
+        metres = [f"{event.numerator}/{event.denominator}" for event in _in_force(made.score.time_signatures, made.split_tick)]
+        tempi = [round(tempo.qpm, 4) for tempo in _in_force(made.score.tempos, made.split_tick)] or [round(plan.pace[0][1], 4)]
+        metres = metres or [f"{plan.metre[0]}/{plan.metre[1]}"]
         return {
             "source": self.source, "mode": plan.mode, "model": self.model, "variation": made.variation + 1, "seed": made.seed,
             "files": self.paths, "only_new": self.only_new, "prompt_bars": plan.prompt_bars, "bars": plan.bars,
-            "metre": f"{plan.metre[0]}/{plan.metre[1]}", "qpm": round(plan.pace[0][1], 4), "style": plan.style,
+            "metre": metres[0], "metres": metres, "qpm": tempi[0], "style": plan.style,
             "key": None if plan.key is None else KEYS[plan.key], "key_written": None if heard is None else KEYS[heard],
             "programs": sorted({note.program for note in made.notes}), "notes": len(made.notes), "notes_kept": made.placed,
             "tokens": made.tokens, "split_seconds": round(rendering.seam_seconds(made.score, made.split_tick), 6),
@@ -103,8 +108,8 @@ def find_prompts(sources: Sequence[str | os.PathLike]) -> list[tuple[str, str]]:
 
 
 def compose(
-    prompt=None, *, model: str | os.PathLike | Composer = DEFAULT_MODEL, variations: int = 4, seed: int = 0,
-    between: tuple[Any, Any] | None = None, steps: int = 5, keep_prompt: bool = True, out: str | os.PathLike | None = None,
+    prompt=None, *, model: str | os.PathLike | Composer = DEFAULT_MODEL, variations: int | None = None, seed: int = 0,
+    between: tuple[Any, Any] | None = None, steps: int | None = None, keep_prompt: bool = True, out: str | os.PathLike | None = None,
     name: str | None = None, audio: bool = True, picture: bool = True, score: bool = False,
     soundfont: str | os.PathLike | None = None, balance: bool = True, device: str = "auto", threads: int | None = None,
     progress: Callable[[float], bool | None] | None = None, cancel: threading.Event | None = None, **wishes: Any,
@@ -115,8 +120,8 @@ def compose(
     ----------
     prompt : a MIDI file's path or bytes, a `symusic.Score`, or None to begin from nothing.
     model : "transformer", "lstm", a name, a path, or a `Composer`, whose own device and threads then hold.
-    variations, seed : how many; each is drawn by the seed and its number alone.
-    between, steps : two prompts, and in how many steps to go from the one's continuation to the other's.
+    variations, seed : how many (4 if not told); each is drawn by the seed and its number alone.
+    between, steps : two prompts, and in how many steps (5 if not told) to go from the one's continuation to the other's.
     keep_prompt : whether the files hold the prompt too, as it was. An accompaniment or a filled gap always keeps it.
     out : a folder for the files; None to write none. name : how they begin; None for the prompt's name.
     audio, picture, score : whether to write .wav; .png (a piano roll); MusicXML and an engraved page beside the .mid.
@@ -133,16 +138,16 @@ def compose(
     ------
     InputError, ConfigError, CheckpointError, OutputError, MissingExtraError, Cancelled : one sentence each; no file is left.
     """
-    if between is not None and prompt is not None:
-        raise ConfigError("expected a prompt or --between, found both: leave one out")
+    _check_together(prompt, between, variations, steps, keep_prompt, wishes)
     composer = model if isinstance(model, Composer) else Composer(model, device, threads)
     taken = [one for one in (prompt, *(between or ())) if isinstance(one, str | os.PathLike)]
     with nullcontext() if out is None else AsideFolder(out, taken, made_from="prompt") as stage:
         if between is not None:
-            made = composer.blend(*between, steps=steps, seed=seed, cancel=cancel, **wishes)
+            made = composer.blend(*between, steps=5 if steps is None else steps, seed=seed, cancel=cancel, **wishes)
             source, name = " ".join(map(_label, between)), name or "-".join(map(_stem, between))
         else:
-            made = composer.compose(prompt, variations=variations, seed=seed, progress=_part(progress, 0.0, 0.7), cancel=cancel, **wishes)
+            many, on = 4 if variations is None else variations, _part(progress, 0.0, 0.7)
+            made = composer.compose(prompt, variations=many, seed=seed, progress=on, cancel=cancel, **wishes)
             source, name = _label(prompt), name or _stem(prompt)
         alone = [not keep_prompt and one.plan.mode == "continue" for one in made]
         pieces = [Piece(source, composer.name, one, only_new=new, said=list(one.said)) for one, new in zip(made, alone, strict=True)]
@@ -161,6 +166,19 @@ def compose(
     if progress is not None:
         progress(1.0)
     return pieces
+
+
+def _check_together(prompt, between, variations: int | None, steps: int | None, keep_prompt: bool, wishes: dict[str, Any]) -> None:
+    """Refuse what would be passed over in silence; raises `ConfigError`."""
+    if between is not None and prompt is not None:
+        raise ConfigError("expected a prompt or --between, found both: leave one out")
+    if between is None and steps is not None:
+        raise ConfigError("expected --steps only with --between, found it without: name two prompts, or leave it out")
+    if between is not None and variations is not None:
+        raise ConfigError("expected --steps with --between, found --variations: say how many pieces by --steps")
+    for name in ("melody", "replace_bars"):
+        if not keep_prompt and wishes.get(name) is not None:
+            raise ConfigError(f"expected --only-new or {option(name)}, found both: what that writes lies within the prompt, leave one out")
 
 
 def compose_all(
@@ -201,6 +219,12 @@ def compose_all(
 def write_report(path: str | os.PathLike, pieces: Sequence[Piece]) -> None:
     """Write the report, one line of JSON a variation; raises `OutputError`."""
     write_atomic_text(path, "".join(json.dumps(piece.as_json(), ensure_ascii=False) + "\n" for piece in pieces))
+
+
+def _in_force(events, tick: int) -> list:
+    """List the event that holds at a tick, and those behind it."""
+    ordered = sorted(events, key=lambda event: event.time)
+    return ordered[max(0, sum(event.time <= tick for event in ordered) - 1) :]
 
 
 def _balance(piece: Piece) -> None:

@@ -91,12 +91,16 @@ def fine_clock(score):
     return new
 
 
-def new_score(numerator: int, denominator: int, qpm: float):
-    """Make a score without notes: 480 ticks a quarter, one metre, one tempo."""
+def new_score(numerator: int, denominator: int, qpm: float, key: int | None = None):
+    """Make a score without notes: 480 ticks a quarter, one metre, one tempo, and a key (number in `KEYS`) where it has one."""
     symusic = _symusic()
     score = symusic.Score(480)
     score.time_signatures.append(symusic.TimeSignature(0, numerator, denominator))
     score.tempos.append(symusic.Tempo(0, mspq=round(60e6 / qpm)))
+    if key is not None:
+        minor = key >= 12
+        # Sharps (or flats, below zero) of the major key with these notes, from five flats to six sharps.
+        score.key_signatures.append(symusic.KeySignature(0, (7 * (key + 3 * minor) + 5) % 12 - 5, int(minor)))
     return score
 
 

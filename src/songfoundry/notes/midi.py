@@ -20,6 +20,8 @@ MAX_SECONDS = 6 * 3600.0
 """Longest piece that is read."""
 MAX_NOTES = 500_000
 """Most notes that are read: the fullest real pieces have a tenth."""
+FASTEST = 20_000
+"""Microseconds that a quarter note lasts at the fastest tempo that is read: 3000 a minute, ten times what music has."""
 
 GROUPS = ("drums", "bass", "other")
 
@@ -105,8 +107,12 @@ def _parsed(name: str, data: bytes):
         raise InputError(f"expected at most {MAX_SECONDS / 3600:.0f} hours of music, {name} lasts {seconds / 3600:.3g}: cut it")
     if score.note_num() > MAX_NOTES:
         raise InputError(f"expected at most {MAX_NOTES} notes, {name} has {score.note_num()}: cut it")
-    if any(tempo.mspq < 1 for tempo in score.tempos):
-        raise InputError(f"expected tempi that say how long a quarter note lasts, {name} has one of 0 s: correct it")
+    shortest = min((tempo.mspq for tempo in score.tempos), default=FASTEST)
+    if shortest < FASTEST:
+        raise InputError(
+            f"expected tempi of at most {60e6 / FASTEST:.0f} quarter notes a minute, {name} has one that gives a quarter note "
+            f"{shortest / 1e6:g} s: correct it"
+        )
     if any(metre.numerator < 1 or metre.denominator < 1 for metre in score.time_signatures):
         found = next(metre for metre in score.time_signatures if metre.numerator < 1 or metre.denominator < 1)
         raise InputError(
@@ -199,4 +205,42 @@ def _check_bytes(name: str, data: bytes) -> None:
         size = int.from_bytes(data[at + 4 : at + 8], "big")
         if at + 8 + size > len(data):
             raise InputError(f"expected whole tracks, {name} ends within one (byte {at}): export or download it again")
+        if data[at : at + 4] == b"MTrk":
+            _check_times(name, data, at + 8, at + 8 + size)
         at += 8 + size
+
+
+def _check_times(name: str, data: bytes, at: int, end: int) -> None:
+    """Refuse a track with a time of five bytes, which is what writers make of a negative one: symusic drops all behind it, silently."""
+    running = 0
+    while at < end:
+        begins = at
+        while at < end and data[at] & 0x80:
+            at += 1
+        if at - begins > 3:
+            raise InputError(
+                f"expected times of at most four bytes, {name} has a longer (or negative) one at byte {begins}: export it again"
+            )
+        at += 1
+        if at >= end:
+            return
+        if data[at] & 0x80:
+            status, at = data[at], at + 1
+            running = status if status < 0xF0 else running
+        elif running:
+            status = running
+        else:
+            return  # not an event; symusic says what it thinks of it
+        if status in (0xFF, 0xF0, 0xF7):
+            if status == 0xFF:
+                if data[at : at + 1] == b"\x2f":
+                    return
+                at += 1
+            size = 0
+            while at < end:
+                size, more, at = size << 7 | data[at] & 0x7F, data[at] & 0x80, at + 1
+                if not more:
+                    break
+            at += size
+        else:
+            at += 1 if status >> 4 in (0xC, 0xD) or status == 0xF3 else 2 if status < 0xF0 or status == 0xF2 else 0

@@ -92,6 +92,10 @@ def _synth(soundfont: str | os.PathLike, rate: int, room: float, wet: float):
     """Lend a new FluidSynth synthesiser: a used one that is reset bursts to 30 times full scale (2.3), a new one costs 20 ms."""
     if not Path(soundfont).is_file():
         raise InputError(f"expected a SoundFont file, there is none at {soundfont}: install one (Debian: fluid-soundfont-gm)")
+    with open(soundfont, "rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"sfbk":  # FluidSynth would say so too, but the library below it prints
+        raise InputError(f"expected a SoundFont 2 file, {Path(soundfont).name} does not begin like one: download it again")
     lib = _fluidsynth()
     settings = lib.new_fluid_settings()
     for key, value in (("synth.dynamic-sample-loading", 1), ("synth.polyphony", 512), ("synth.midi-channels", _CHANNELS)):

@@ -332,15 +332,17 @@ def _chord(music21, staff: _Staff, keys: tuple[int, ...], sharps: int):
             stroke.notehead = head
             strokes.append(stroke)
         return strokes[0] if len(strokes) == 1 else music21.percussion.PercussionChord(strokes)
-    names = [_spelled(key, sharps) for key in keys]
-    return music21.note.Note(names[0]) if len(names) == 1 else music21.chord.Chord(names)
+    # By its parts: music21 does not read the octave -1 behind a sharp or a flat.
+    spelled = [_spelled(key, sharps) for key in keys]
+    pitches = [music21.pitch.Pitch(step=step, accidental=float(up) if up else None, octave=octave) for step, up, octave in spelled]
+    return music21.note.Note(pitches[0]) if len(pitches) == 1 else music21.chord.Chord(pitches)
 
 
-def _spelled(key: int, sharps: int) -> str:
-    """Spell a pitch in a key, music21's way ("E-4"): the twelve fifths from the flat third to the sharp fifth of the major scale."""
+def _spelled(key: int, sharps: int) -> tuple[str, int, int]:
+    """Spell a pitch in a key: letter, semitones up, octave; of the twelve fifths from the flat third to the sharp fifth of its scale."""
     fifths = sharps - 3 + (7 * key - (sharps - 3)) % 12
     sign, letter = divmod(fifths + 1, 7)
-    return f"{'FCGDAEB'[letter]}{'#' * sign}{'-' * -sign}{(key - sign) // 12 - 1}"
+    return "FCGDAEB"[letter], sign, (key - sign) // 12 - 1
 
 
 def _beat(metre: tuple[int, int]) -> int:
