@@ -11,7 +11,7 @@ from songfoundry.notes.grammar import Locks
 from songfoundry.notes.vocabulary import STYLES
 from songfoundry.registry import nearest
 
-__all__ = ["LOCKS", "Wishes"]
+__all__ = ["LOCKS", "Wishes", "option"]
 
 LOCKS = ("metre", "tempo", "key", "instruments")
 """What a composition keeps from its prompt."""
@@ -62,6 +62,8 @@ class Wishes(Config):
         for word in words:
             if word not in known or (word == "none" and len(words) > 1):
                 raise ConfigError(f"expected locks with commas after --lock, found {word!r}: {nearest(word, known)}")
+        if not words or len({word.partition("=")[0] for word in words}) < len(words):
+            raise ConfigError(f"expected each lock once after --lock, or none, found {self.lock!r}: such as {','.join(LOCKS)}")
         key = "hard" if "key=hard" in words else "soft" if {"key", "key=soft"} & set(words) else "off"
         kept = {name: name in words for name in ("metre", "tempo", "instruments")}
         return Locks(key=key, key_strength=self.key_strength, **kept)
@@ -84,14 +86,15 @@ class Wishes(Config):
         given = {name: getattr(self, name) not in (None, False) for name in ("melody", "replace_bars", "metre", "tempo", "bars", "end")}
         for name in ("melody", "replace_bars"):
             if given[name] and not prompted:
-                raise ConfigError(f"expected a prompt with {_option(name)}, found none: name a MIDI file")
+                raise ConfigError(f"expected a prompt with {option(name)}, found none: name a MIDI file")
         for name in ("metre", "tempo"):
             if given[name] and prompted:
-                raise ConfigError(f"expected {_option(name)} only without a prompt, found both: a prompt has its own, leave one out")
+                raise ConfigError(f"expected {option(name)} only without a prompt, found both: a prompt has its own, leave one out")
         for first, second in (("melody", "replace_bars"), ("replace_bars", "bars"), ("replace_bars", "end")):
             if given[first] and given[second]:
-                raise ConfigError(f"expected {_option(first)} or {_option(second)}, found both: leave one out")
+                raise ConfigError(f"expected {option(first)} or {option(second)}, found both: leave one out")
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """Name a wish as the command line does."""
     return "--" + name.replace("_", "-")
