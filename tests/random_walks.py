@@ -19,6 +19,5 @@ def walk(grammar, seed=0, most=4000, taste=0.0):
     while not grammar.done and len(taken) < most:
         logits = grammar.mask().astype(float) + taste
         weights = np.exp(logits - logits.max())
-        taken.append(int(rng.choice(len(weights), p=weights / weights.sum())))
-        grammar.push(taken[-1])
+        taken.append(grammar.push(int(rng.choice(len(weights), p=weights / weights.sum()))))
     return taken

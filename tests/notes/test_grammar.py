@@ -37,8 +37,7 @@ def write(grammar: Grammar, ids: np.ndarray, seed: int, most: int = 2000) -> lis
         chosen = kinds[rng.integers(len(kinds))]
         token = int(rng.choice(allowed[coder.kinds[allowed] == chosen]))
         assert grammar.forced() in (None, token)
-        grammar.push(token)
-        written.append(token)
+        written.append(grammar.push(token))
     return written
 
 
@@ -192,11 +191,49 @@ def test_prompts_that_are_no_sequence_are_refused():
 def test_a_bar_to_come_is_forced_and_its_metre_too():
     grammar = Grammar(REMI, bars=0)
     grammar.start(prompt())
-    assert grammar.mask()[REMI.eos] == 0 and grammar.mask()[REMI.ids["Bar_None"]] == -np.inf
+    assert grammar.mask()[REMI.eos] == grammar.mask()[REMI.ids["Bar_None"]] == 0
+    assert grammar.push(REMI.ids["Bar_None"]) == REMI.eos and grammar.done and grammar.bar == 3
     grammar = Grammar(REMI)
     grammar.start(prompt(6, 3))
     grammar.push(REMI.ids["Bar_None"])
     assert grammar.forced() == REMI.ids["TimeSig_6/8"] and grammar.bar == 4 and grammar.tick == -1
+
+
+def test_the_last_bar_is_no_fuller_than_the_others_though_the_net_never_ends_a_piece():
+    """A net that goes to the next bar after some eight notes, and for which EOS is as rare as in training, fills all bars alike."""
+    taste = np.zeros(REMI.size)
+    taste[REMI.eos] = -12.0
+    taste[REMI.ids["Bar_None"]] = np.log(len(REMI.of_kind("Position")) / 4)
+    counts = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        grammar = Grammar(REMI, programs=[0], bars=3)
+        grammar.start(prompt())
+        notes_in, ids = [], []
+        while not grammar.done:
+            logits = grammar.mask() + taste
+            chances = np.exp(logits - logits.max())
+            ids.append(grammar.push(int(rng.choice(len(chances), p=chances / chances.sum()))))
+            notes_in += [0] if REMI.kinds[ids[-1]] == "Bar" else []
+            if notes_in and REMI.kinds[ids[-1]] == "Pitch":
+                notes_in[-1] += 1
+        assert ids[-1] == REMI.eos and len(notes_in) == 3
+        counts.append(notes_in)
+    means = np.mean(counts, 0)
+    assert means[-1] == pytest.approx(means[:-1].mean(), rel=0.25), means
+
+
+def test_a_wait_over_the_end_is_one_up_to_it():
+    coder = CODERS["performance"]
+    grammar = Grammar(coder, bars=1)
+    grammar.start([*coder.header(), *(coder.ids[name] for name in ("Velocity_20", "NoteOn_60"))])
+    for pitch in (61, 62):
+        for name in ("TimeShift_99", "Velocity_20", f"NoteOn_{pitch}"):
+            assert grammar.push(coder.ids[name]) == coder.ids[name]
+    assert grammar.push(coder.ids["TimeShift_70"]) == coder.ids["TimeShift_2"] and grammar.mask()[coder.ids["Velocity_20"]] == -np.inf
+    for pitch in (60, 61, 62):
+        grammar.push(coder.ids[f"NoteOff_{pitch}"])
+    assert grammar.forced() == coder.eos
 
 
 def test_copies_go_their_own_ways():

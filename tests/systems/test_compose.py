@@ -58,6 +58,7 @@ class Lawless:
         self.last = token
         self.left -= token == self.bar
         self.done = self.left <= 0
+        return token
 
 
 def rngs(*seeds) -> list[np.random.Generator]:

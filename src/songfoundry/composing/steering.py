@@ -65,9 +65,9 @@ class Steered:
         allowed = np.flatnonzero(np.isfinite(self.mask()))
         return int(allowed[0]) if len(allowed) == 1 else None
 
-    def push(self, token: int) -> None:
-        """Take a token; raises `ValueError` where the grammar forbids it."""
-        self.grammar.push(token)
+    def push(self, token: int) -> int:
+        """Take a token, and give the one that it stands for (see `Grammar.push`); raises `ValueError` where the grammar forbids it."""
+        token = self.grammar.push(token)
         self._mask = None
         kind = self.tokenizer.kinds[token]
         if kind == "Bar":
@@ -78,6 +78,7 @@ class Steered:
             self.struck += 1
         for rule in self.rules:
             rule.see(token, self)
+        return token
 
     def copy(self) -> "Steered":
         """Copy grammar and rules, for another variation."""

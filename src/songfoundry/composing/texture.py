@@ -118,7 +118,7 @@ class TextureRule(Rule):
         self._pitched = self._programs[~np.isin(self._programs, never)]
         self._others = not set(programs) <= {*self._held, *part_programs} or not self._held
         self._forced = {bar: {position for position, _ in those} for bar, those in (part or {}).items()}
-        self._bar = tokenizer.ids["Bar_None"]
+        self._leaves = np.array([tokenizer.ids["Bar_None"], tokenizer.eos])
         self._durations = np.asarray(tokenizer.of_kind("Duration"))
         self._logs = np.log([beats(tokenizer.names[token]) for token in self._durations])
 
@@ -168,7 +168,7 @@ class TextureRule(Rule):
             here = max(0, grammar.position)
             mask[self._starts] += (off * np.clip((self._places - here) / self._grid, 0, 2)).astype(np.float32)
             left = self._metre[0] - here / self._grid
-            mask[self._bar] += np.float32(off * min(2.0, left))
+            mask[self._leaves] += np.float32(off * min(2.0, left))
 
     def _lengthen(self, mask: np.ndarray, grammar: Steered) -> None:
         """Prefer long or short notes."""

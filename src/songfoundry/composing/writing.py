@@ -108,7 +108,7 @@ class NoteReader:
         """Take a token; gives the note that it completes."""
         self.tokens += 1
         kind, value = self._kinds[token], self._names[token].rpartition("_")[2]
-        if kind == "Bar":
+        if kind == "Bar" and self.bar + 1 < self._plan.bars:  # one after the last bar is the end (`Grammar.push`)
             self._start = self._at = self.end
             self.bar += 1
         elif kind == "TimeSig":

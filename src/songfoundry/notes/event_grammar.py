@@ -41,6 +41,10 @@ class _EventRules:
                 self.take(token)
         self._end = None if self._bars is None else (self.bar + self._bars) * self.coder.bar_length
 
+    def meant(self, token: int) -> int:
+        """Give what a token stands for: itself."""
+        return token
+
     def _full(self) -> bool:
         """Tell whether the last bar that was asked for is full."""
         return self._end is not None and self.now >= self._end
@@ -105,6 +109,12 @@ class PerformanceRules(_EventRules):
         self._struck: dict[int, int] = {}
         self._velocity, self._last = False, 0
 
+    def meant(self, token: int) -> int:
+        """Give what a token stands for: a wait over the end is one up to it."""
+        if self._kinds[token] != "TimeShift" or self._end is None:
+            return token
+        return int(self._shift[min(int(self.coder.value(token)), self._end - self.now) - 1])
+
     def take(self, token: int) -> None:
         """Move on by a token."""
         kind = self._kinds[token]
@@ -139,8 +149,7 @@ class PerformanceRules(_EventRules):
         if room:
             mask[self._loud] = 0
         if not self._full() and (after != "TimeShift" or self._last == self._shift[-1]):
-            left = len(self._shift) if self._end is None else self._end - self.now
-            mask[self._shift[:left]] = 0
+            mask[self._shift] = 0
         if self._full() and not self._struck:
             mask[self.coder.eos] = 0
         return mask

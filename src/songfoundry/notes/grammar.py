@@ -102,13 +102,24 @@ class Grammar:
         allowed = np.flatnonzero(self.mask() > -np.inf)
         return int(allowed[0]) if len(allowed) == 1 else None
 
-    def push(self, token: int) -> None:
-        """Take the token that was chosen; raises `ValueError` where it is forbidden, and nothing changes."""
+    def push(self, token: int) -> int:
+        """Take the token that was chosen, and give the one that it stands for.
+
+        They differ where what a net means goes beyond what was asked for, which then ends there: a bar line after the last bar
+        is the end, a wait over the end a wait up to it. Were these forbidden, their probability would go to more notes, as EOS
+        is rare in what nets learn from.
+
+        Raises
+        ------
+        ValueError : the token is forbidden, and nothing changes.
+        """
         if not 0 <= token < len(self.mask()) or self.mask()[token] == -np.inf:
             name = self.rules.names[token] if 0 <= token < len(self.mask()) else token
             raise ValueError(f"expected a token that is allowed here, found {name}: choose by the mask")
-        self.rules.take(int(token))
+        token = self.rules.meant(int(token))
+        self.rules.take(token)
         self._mask = None
+        return token
 
     def copy(self) -> "Grammar":
         """Copy the state, for a variation."""
@@ -190,6 +201,10 @@ class RemiRules:
             self._programs = sorted(self._heard)
         self._limit = None if self._bars is None else self.bar + self._bars
 
+    def meant(self, token: int) -> int:
+        """Give what a token stands for: a bar line is the end after the last bar."""
+        return self._eos if token == self._bar_id and self._last_bar() else token
+
     def take(self, token: int) -> None:
         """Move on by a token."""
         kind, value = self._kinds[token], self.coder.value(token)
@@ -252,6 +267,10 @@ class RemiRules:
         """The tick of the present position, that of the bar line before the first."""
         return self._begin + max(self.tick, 0) * self._step
 
+    def _last_bar(self) -> bool:
+        """Tell whether the bar under way is the last that was asked for."""
+        return self._limit is not None and self.bar >= self._limit
+
     def _bar_length(self, metre: tuple[int, int]) -> int:
         """Count the ticks of the grid in a bar."""
         return metre[0] * 16 // metre[1] * self._grid
@@ -308,7 +327,9 @@ class RemiRules:
             free = 0 if any(program not in busy for program in among) else min(busy[program] for program in among)
             first = max(self.tick + 1, -(-(free - self._begin) // self._step))
             mask[self._ids_of["Position"][first : self._length // self._step]] = 0
-        mask[self._eos if self._limit is not None and self.bar >= self._limit else self._bar_id] = 0
+        mask[self._bar_id] = 0
+        if self._last_bar():
+            mask[self._eos] = 0
 
 
 _NEXT = ("Bar", "Position", "EOS")

@@ -308,7 +308,7 @@ class _Writer:
     def take(self, token: int) -> Iterator[int]:
         """Take a token, and after it those that the grammar forces; give each."""
         while token is not None:
-            self.grammar.push(token)
+            token = self.grammar.push(token)
             self.ids.append(token)
             self.pending.append(token)
             self.window += 1
