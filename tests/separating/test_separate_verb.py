@@ -245,6 +245,22 @@ def test_stem_mp4_holds_mixture_and_stems(wav, tmp_path, loud):
     assert again.paths["bass"] == str(tmp_path / "again" / "song" / "bass.wav")
 
 
+@pytest.mark.skipif(not (foreign.have_pyav() or foreign.ffmpeg_program()), reason="no AAC encoder")
+@pytest.mark.parametrize("clip_mode", ["rescale", "clamp"])
+def test_stem_mp4_does_not_clip_its_mixture_in_silence(tmp_path, model, clip_mode):
+    """No stem of this song goes over full scale; the song itself, in floats, does."""
+    io.write(tmp_path / "hot.wav", song(1.0, level=2.0), 44100, depth="float32")
+    result = verbs.separate(tmp_path / "hot.wav", model=model, out=tmp_path / "o", format="stem.mp4", clip_mode=clip_mode)
+    done = {"rescale": "all stems were turned down by 6.02 dB", "clamp": "its peaks were cut off"}[clip_mode]
+    assert result.notes == [f"mixture goes 6.02 dB over full scale: {done}"]
+    assert result.peaks["mixture"] == pytest.approx(2.0) and result.over_db == {"mixture": pytest.approx(6.02, abs=0.01)}
+    assert result.gain == pytest.approx(0.5 if clip_mode == "rescale" else 1.0)
+    # the coder's own overshoot aside, nothing that is read back goes over
+    assert 0.8 < np.abs(io.read(result.paths[""]).samples).max() < 1.15
+    vocals = io.read(result.paths[""], stream=4).samples
+    assert np.abs(vocals).max() == pytest.approx(0.8 * result.gain, rel=0.15)
+
+
 def test_stem_mp4_without_an_encoder_is_refused_before_the_work(wav, tmp_path, model, monkeypatch):
     monkeypatch.setattr(foreign, "have_pyav", lambda: False)
     monkeypatch.setattr(foreign, "ffmpeg_program", lambda: None)

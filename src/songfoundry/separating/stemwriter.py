@@ -75,7 +75,10 @@ def check_form(
 
 @dataclass
 class Written:
-    """Hold what was written: the peak of each output before anything was done about clipping, and what was done."""
+    """Hold what was written: the peak of each output before anything was done about clipping, and what was done.
+
+    In stem.mp4 the mixture is one of the outputs.
+    """
 
     paths: dict[str, str]
     peaks: dict[str, float]
@@ -156,8 +159,9 @@ class StemWriter:
         """
         for name, block in zip(self.names, outputs, strict=True):
             self._peaks[name].add(block)
-        if self.form.exact_sum:
+        if self.form.exact_sum or "mixture" in self._spools:
             self._mixture_peak.add(mixture)
+        if self.form.exact_sum:
             _, outputs, added, power = exact_sum(mixture, outputs)
             self._added += added
             self._power += power
@@ -177,10 +181,12 @@ class StemWriter:
         OutputError : as `write`; none of the files is left.
         """
         peaks = {name: peak.value for name, peak in self._peaks.items()}
+        if "mixture" in self._spools:
+            peaks["mixture"] = self._mixture_peak.value
         report = clip_report(peaks, self.form.clip_mode)
         if self.form.format == "stem.mp4":
             streams = {name: (clip(block, report) for block in self._spools[name].blocks()) for name in self.names}
-            mixture = (block * np.float32(report.gain) for block in self._spools["mixture"].blocks())
+            mixture = (clip(block, report) for block in self._spools["mixture"].blocks())
             io.write_stem_mp4(self.paths[""], mixture, streams, rate=self.rate, tags=self._tags, bitrate=self.form.bitrate)
         else:
             for name, spool in self._spools.items():
