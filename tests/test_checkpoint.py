@@ -167,5 +167,10 @@ def test_models_are_found_by_name_or_path(model, tmp_path):
     assert checkpoint.resolve("model", (tmp_path,)) == model
     with pytest.raises(ConfigError, match=r"expected the name of a model, found 'modle': did you mean 'model'\?"):
         checkpoint.resolve("modle", (tmp_path,))
+    with pytest.raises(ConfigError, match=r"known: [\w, -]*\bmodel$") as caught:
+        checkpoint.resolve("modle", (tmp_path,), "separate")
+    assert "compose" not in str(caught.value)
+    with pytest.raises(ConfigError, match="known: none$"):
+        checkpoint.resolve("modle", (tmp_path,), "nothing")
     with pytest.raises(ConfigError, match="expected a checkpoint at .*gone.safetensors, found no such file"):
         checkpoint.resolve(str(tmp_path / "gone.safetensors"))

@@ -30,6 +30,13 @@ def test_the_demo_writes_song_truth_and_stems_and_scores_them(tmp_path, quarter)
         assert scores["silence"] == 0
 
 
+def test_stems_that_take_no_skill_are_named(tmp_path):
+    """The mixture itself is worse than a quarter of it in every stem."""
+    model = str(known_models.save(tmp_path / "whole.safetensors", known_models.system(dict.fromkeys(known_models.STEMS, 1.0))))
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--model", model])
+    assert "No better than that here: vocals, drums, bass, other." in result.output
+
+
 def test_the_command_ends_with_the_line_for_ones_own_song(tmp_path, quarter):
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--model", quarter, "--format", "opus"])
     assert result.exit_code == 0, result.output

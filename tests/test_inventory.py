@@ -1,8 +1,10 @@
 """Models and doctor: what is listed is what the files say."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 
 import known_models
 from typer.testing import CliRunner
@@ -52,6 +54,10 @@ def test_doctor_reports_what_a_bug_report_needs():
     report = json.loads(run.stdout)
     assert report["packages"]["torch"] and report["codecs"]["libsndfile"] and "cpu" in report["devices"]
     assert report["threads"]["usable cores"] >= report["threads"]["separate"] >= 1
-    assert set(report["extras"]) == set(inventory.EXTRAS)
+    declared = tomllib.loads((checkpoint.WEIGHTS.parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(report["packages"]) == {re.match(r"[\w-]+", line)[0] for line in declared["dependencies"]}
+    extras = {extra: {re.match(r"[\w-]+", line)[0] for line in lines} for extra, lines in declared["optional-dependencies"].items()}
+    assert {extra: set(found) for extra, found in report["extras"].items()} == {e: n for e, n in extras.items() if e not in ("all", "test")}
+    assert "bfloat16" in report["processor"]
     plain = CliRunner().invoke(app, ["doctor"])
     assert plain.exit_code == 0 and "libsndfile" in plain.output

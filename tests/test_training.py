@@ -14,7 +14,7 @@ import torch
 from tiny_training import RATE, recipe, write_recipe, write_songs
 
 from songfoundry import checkpoint, config, registry, training
-from songfoundry.errors import CheckpointError, ConfigError, DatasetError
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError, DatasetError
 
 KILLED = """
 import os, sys
@@ -71,6 +71,19 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, songs):
     logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("killed", "whole")]
     figures = [[(row["step"], row.get("loss"), row.get("score")) for row in log] for log in logs]
     assert figures[0] == figures[1] and len(figures[0]) == 12 + 3
+
+
+@pytest.mark.parametrize("net", registry.nets_for("separate"))
+def test_every_net_goes_on_bit_for_bit(tmp_path, songs, net):
+    """Stopped and saved after one step of three, and begun again by the same command."""
+    plain = recipe(songs, steps=3, precision="bf16-mixed")
+    smallest = {**plain.system, "net": net, "preset": next(iter(registry.module("nets", net).PRESETS)), "net_options": {}}
+    plain = plain.model_copy(update={"system": smallest})
+    with pytest.raises(Cancelled, match="saved at step 1"):
+        training.train(plain, tmp_path / "stopped", stop=lambda: True)
+    for name in ("stopped", "whole"):
+        training.train(plain, tmp_path / name)
+    assert same(tensors(tmp_path / "stopped"), tensors(tmp_path / "whole"))
 
 
 def test_the_loss_falls_and_the_stems_come_apart(tmp_path, songs):

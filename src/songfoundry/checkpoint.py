@@ -144,22 +144,34 @@ def load(path: str | os.PathLike):
     return system.eval()
 
 
-def resolve(name: str, folders: tuple[Path, ...] = ()) -> Path:
+def resolve(name: str, folders: tuple[Path, ...] = (), system: str | None = None) -> Path:
     """Find the file of a model: a path to a `.safetensors`, or the name of a shipped or local one.
 
     Raises
     ------
-    ConfigError : no such model; the known ones and the nearest are named.
+    ConfigError : no such model; the known ones (those of a `system`, where one is told) and the nearest are named.
     """
     if name.endswith(".safetensors") or os.sep in name:
         if not Path(name).is_file():
-            names = ", ".join(shipped())
+            names = ", ".join(_fit(shipped(folders), system))
             raise ConfigError(f"expected a checkpoint at {name}, found no such file: check the path, or use a name ({names})")
         return Path(name)
     known = shipped(folders)
     if name not in known:
-        raise ConfigError(f"expected the name of a model, found {name!r}: {registry.nearest(name, list(known))}")
+        raise ConfigError(f"expected the name of a model, found {name!r}: {registry.nearest(name, _fit(known, system))}")
     return known[name]
+
+
+def _fit(known: dict[str, Path], system: str | None) -> list[str]:
+    """List the models whose files say that they are of a system; all of them if none is told."""
+    found = []
+    for name, path in known.items():
+        try:
+            if system is None or read_header(path).system == system:
+                found.append(name)
+        except CheckpointError:
+            continue
+    return found
 
 
 def shipped(folders: tuple[Path, ...] = ()) -> dict[str, Path]:

@@ -34,6 +34,13 @@ class Demo:
     stems: dict[str, Path]
     scores: evaluation.Evaluation
 
+    @property
+    def unskilled(self) -> list[str]:
+        """Name the stems that score no more than an equal share of the mixture, which takes no skill (median v4 SDR)."""
+        method, share = next(iter(self.scores.groups["the demo song"])), "a quarter of the mixture"
+        found = {stem: self.scores.score(stem, "the demo song") for stem in STEMS}
+        return [stem for stem, scores in found.items() if scores[method] <= scores[share]]
+
 
 def run(
     out: str | os.PathLike, *, model: str = DEFAULT_MODEL, format: str = "wav", bitrate: int | None = None,

@@ -17,6 +17,30 @@ def test_the_page_of_the_command_line_is_what_the_program_says():
     assert page.strip() == run.stdout.strip(), "run: make docs/cli.md"
 
 
+def test_the_page_of_the_models_is_what_their_files_say():
+    run = subprocess.run([sys.executable, "-m", "songfoundry", "models", "--markdown"], capture_output=True, text=True, check=True)
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert page.strip() == run.stdout.strip(), "run: songfoundry models --markdown > docs/models.md"
+
+
+COMMAND = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?songfoundry (\w[\w-]*)(.*)$", re.M)
+
+
+def test_the_commands_of_the_readme_are_those_that_there_are():
+    """Each command of a shell block, with its options, is one that the program's own page lists."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = [one for block in re.findall(r"```sh\n(.*?)```", readme, flags=re.S) for one in COMMAND.findall(block)]
+    assert len(found) > 10
+    for command, rest in found:
+        section = page.split(f"## `songfoundry {command}`", 1)[1].split("\n## ")[0]
+        for option in re.findall(r"(?<!\S)(--[a-z][a-z-]*)", rest.partition("#")[0]):
+            assert f"{option}`" in section or f"{option} " in section or f"{option}/" in section, f"{command} has no {option}"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M))
+    for target in re.findall(r"^make ([a-z-]+)", readme, flags=re.M):
+        assert target in targets
+
+
 def test_the_python_of_the_readme_runs():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", readme, flags=re.S):

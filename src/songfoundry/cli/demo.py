@@ -35,6 +35,8 @@ def demo(
     for stem, path in made.stems.items():
         typer.echo(f"  {stem:<7} {path}   (the true one: {made.truth[stem]})")
     typer.echo("SDR in dB: higher is better; silence is 0 by definition, a quarter of the mixture is what no skill scores.")
+    if made.unskilled:
+        typer.echo(f"No better than that here: {', '.join(made.unskilled)}.")
     typer.echo("Your own song:  " + _command() + " separate SONG.mp3")
 
 

@@ -16,7 +16,7 @@ def export(
     from songfoundry import export as exporting
     from songfoundry.errors import MissingExtraError
 
-    system = checkpoint.load(checkpoint.resolve(model, (inventory.local_models(),)))
+    system = checkpoint.load(inventory.find_model(model, "separate"))
     path = exporting.export_onnx(system, out, opset=opset)
     config, bins = system.config, system.stft.frequencies
     typer.echo(

@@ -86,7 +86,7 @@ def load_judge(name: str | os.PathLike, device: str = "auto") -> tuple[NoteClass
     ------
     ConfigError : no such model, or one that does not judge notes. CheckpointError : a damaged file.
     """
-    path = checkpoint.resolve(os.fspath(name), (inventory.local_models(),))
+    path = inventory.find_model(name, "note_classifier")
     system = checkpoint.load(path)
     if not isinstance(system, NoteClassifier):
         raise ConfigError(f"expected a model that judges notes, found a {system.checkpoint.system} model in {path}: name another")
@@ -172,7 +172,7 @@ def _models(models, rate: int, device: str) -> dict[str, Note]:
         if isinstance(model, Note):
             name, system = model.config.net, model.eval()
         else:
-            path = checkpoint.resolve(os.fspath(model), (inventory.local_models(),))
+            path = inventory.find_model(model, "note")
             name, system = _name(path), checkpoint.load(path)
             if not isinstance(system, Note):
                 raise ConfigError(f"expected a model that makes notes, found a {system.checkpoint.system} model in {path}: name another")

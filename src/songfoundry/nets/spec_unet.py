@@ -4,7 +4,8 @@ References: Jansson et al. 2017 ("Singing voice separation with deep U-Net convo
 spectrograms; Oktay et al. 2018 ("Attention U-Net", arXiv 1804.03999, eq. 1-2) for the gates on the skips.
 Each block convolves along frequency (5 x 1) and then along time (1 x 5): a tenth of a square kernel's weights less
 than half its reach. Blocks halve both axes; only the encoder normalises. As convolutions do not know
-where in the spectrum they stand, the bin's place is an input beside the magnitudes.
+where in the spectrum they stand, the bin's place is an input beside the magnitudes. Like every net it is given chunks of RMS 1,
+not of peak 1: a peak tells little of how loud a chunk is, and the logarithm brings the magnitudes near ±1.
 """
 
 import torch

@@ -80,7 +80,7 @@ class Separator:
         if isinstance(model, Separate):
             self._systems, names = [model.eval()], [model.config.net]
         else:
-            paths = [checkpoint.resolve(part, (inventory.local_models(),)) for part in _parts(os.fspath(model))]
+            paths = [inventory.find_model(part, "separate") for part in _parts(os.fspath(model))]
             self._systems, names = [_load(path) for path in paths], [path.stem for path in paths]
         self.name = "+".join(names)
         self.stems: list[str] = list(self._systems[0].stems)

@@ -271,7 +271,7 @@ def _resolve(name: str) -> Path:
             f"expected the model {DEFAULT_MODEL!r}, found none installed: train one (songfoundry train recipes/note-comb.toml) and "
             "name its file with --model PATH"
         )
-    return checkpoint.resolve(name, (inventory.local_models(),))
+    return inventory.find_model(name, "note")
 
 
 def _hash(system: Note) -> str:
