@@ -230,11 +230,61 @@ def test_truncated_files_give_what_is_there(tmp_path, format):
     (tmp_path / f"cut.{format}").write_bytes(data[: len(data) // 2])
     with io.open_reader(tmp_path / f"cut.{format}") as reader:
         got = np.concatenate(list(reader.blocks()), axis=1)
-        if format in ("mp3", "flac"):  # the others' headers do not say their length
+        if format in ("mp3", "flac", "wav"):  # the others' headers do not say their length
             assert "is cut short" in reader.shortfall and "4.00 s promised" in reader.shortfall
     n = got.shape[1]
     assert 0.2 * whole.shape[1] < n < 0.7 * whole.shape[1]
     assert np.abs(got[:, : n - 4000] - whole[:, : n - 4000]).max() < 1e-3
+
+
+def test_a_wav_that_is_cut_says_by_how_much(tmp_path):
+    """The last tenth of a second is missed too; the plain end of another chunk, or a missing byte of padding, is not."""
+    x = music(2.0, channels=1)
+    for depth in ("int16", "int24", "float32"):
+        io.write(tmp_path / "a.wav", x, RATE, depth=depth)
+        data = (tmp_path / "a.wav").read_bytes()
+        (tmp_path / "cut.wav").write_bytes(data[: -int(depth[-2:]) // 8 * RATE // 10])
+        info = io.probe(tmp_path / "cut.wav")
+        assert info.frames == len(x[0])
+        with io.open_reader(tmp_path / "cut.wav") as reader:
+            got = np.concatenate(list(reader.blocks()), axis=1)
+            assert reader.shortfall.endswith("is cut short: 1.90 s could be read, 2.00 s promised")
+            # a start that is promised and not there is no crash
+            assert list(reader.blocks(start=int(1.95 * RATE))) == []
+            part = np.concatenate(list(reader.blocks(start=RATE)), axis=1)
+            assert np.array_equal(part, got[:, RATE:])
+    (tmp_path / "pad.wav").write_bytes(data[:-1])
+    with io.open_reader(tmp_path / "pad.wav") as reader:
+        assert sum(block.shape[1] for block in reader.blocks()) == len(x[0]) - 1 and reader.shortfall is None
+
+
+@pytest.mark.parametrize(
+    ("said", "tells"),
+    [
+        (40 * RATE, "20.00 s promised"), (0xB0000000, "s promised"), (0, None), (0x7FFFF000, None), (0x7FFFFFF0, None),
+        (0x80000000, None), (0xFFFFFFF0, None), (0xFFFFFFFF, None),
+    ],
+)  # fmt: skip
+def test_a_wav_that_promises_too_much_says_so_unless_it_is_a_stream(tmp_path, said, tells):
+    soundfile.write(tmp_path / "a.wav", music(1.0, channels=1).T, RATE, subtype="PCM_16")
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    at = data.find(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", said)
+    (tmp_path / "lie.wav").write_bytes(data)
+    with io.open_reader(tmp_path / "lie.wav") as reader:
+        assert sum(block.shape[1] for block in reader.blocks()) == RATE
+        assert reader.shortfall is None if tells is None else tells in reader.shortfall
+
+
+def test_an_rf64_that_is_cut_says_so(tmp_path):
+    soundfile.write(tmp_path / "a.rf64", music(2.0).T, RATE, subtype="PCM_16", format="RF64")
+    data = (tmp_path / "a.rf64").read_bytes()
+    assert data[:4] == b"RF64"
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    for name, tells in (("a.rf64", False), ("cut.wav", True)):
+        with io.open_reader(tmp_path / name) as reader:
+            list(reader.blocks())
+            assert ("2.00 s promised" in (reader.shortfall or "")) == tells
 
 
 @pytest.mark.parametrize("format", ["wav", "flac", "mp3", "ogg", "opus"])

@@ -39,6 +39,13 @@ def test_sound_songs_have_no_findings(tmp_path, made):
     assert [done for done, _ in seen] == [0.5, 1.0]
 
 
+def test_a_wav_that_was_cut_is_found(tmp_path, made):
+    path = write(tmp_path, {"song 0": made["song 0"]}) / "train" / "song 0" / "bass.wav"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert ("song 0", "bass", "cut short") in kinds(tmp_path)
+
+
 def test_each_fault_is_found_where_it_is(tmp_path, made):
     write(tmp_path, made, mixture=True)
     first, second = (tmp_path / "train" / name for name in made)

@@ -336,11 +336,12 @@ def test_damaged_songs_give_what_is_there_and_say_so(tmp_path, model):
     io.write(tmp_path / "a.wav", song(1.0), 44100)
     header = bytearray((tmp_path / "a.wav").read_bytes())
     at = header.index(b"data") + 4
-    for size in (0, 0xFFFFFFF0, 1000):
+    for size, said in ((0, False), (0xFFFFFFF0, False), (1000, False), (20 * 44100 * 4, True)):
         header[at : at + 4] = size.to_bytes(4, "little")
         (tmp_path / "lies.wav").write_bytes(header)
         result = verbs.separate(tmp_path / "lies.wav", model=model, out=tmp_path / "o")
         assert result.seconds == pytest.approx(1.0, abs=0.01)
+        assert any("cut short: 1.00 s could be read, 20.00 s promised" in note for note in result.notes) == said
 
 
 def test_extreme_rates_and_channels_come_back(tmp_path, model):

@@ -224,6 +224,9 @@ class Reader:
         self.rate, self.channels = sound.samplerate, sound.channels
         self.frames_hint = sound.frames if 0 < sound.frames < _UNKNOWN else None
         self.format, self.subtype, self.streams = sound.format, sound.subtype, 1
+        promised = wav.promise(self._source) if self.frames_hint and self.subtype.startswith(_EXACT_SEEK) else None
+        if promised is not None and self.frames_hint < promised < _UNKNOWN:
+            self.frames_hint, self._exact_hint = promised, True
         self.tags = {k: v for k, v in sound.copy_metadata().items() if k in TAGS and v}
         if self._stream != 0:
             raise AudioError(f"expected audio stream {self._stream} in {self.name}, found 1 stream; choose stream 0")
@@ -288,16 +291,20 @@ class Reader:
         self._note_shortfall(at)
 
     def _note_shortfall(self, frames: int) -> None:
-        """Say it where the decoder broke off, or where a header promised over a second more than there was."""
+        """Say it where the decoder broke off, or where a header promised a good deal more than there was.
+
+        That is more than a second, since most headers count roughly; 10 ms where one counts the bytes.
+        """
         damage = self._foreign.damage if self._foreign is not None else self._damage
         if self.frames_hint is None and self._sound is not None:
             damage = None  # where the header names no length, libsndfile takes the end itself for damage
         promised = self.frames_hint or 0
-        if damage or promised - frames > self.rate:
+        if damage or promised - frames > (self.rate // 100 if self._exact_hint else self.rate):
             more = f"{promised / self.rate:.2f} s promised" if promised > frames else f"damage at the end ({damage})"
             self.shortfall = f"{self.name} is cut short: {frames / self.rate:.2f} s could be read, {more}"
 
     _damage: str | None = None
+    _exact_hint = False
 
     def _seek(self, start: int) -> int:
         """Move the decoder to ``start`` where that is exact, else to 0; return where it stands."""

@@ -26,6 +26,8 @@ _BYTES = {"int16": 2, "int24": 3, "float32": 4}
 _MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _MAX_RIFF = 2**32 - 1
+_STREAMED = ((0x7FFF0000, 0x80010000), (0xFFFF0000, _MAX_RIFF))
+"""Data sizes from which to which nobody knew the length: programs write the largest signed or unsigned one, or a little less."""
 _MAX_CHUNKS = 1000  # a file of nothing but empty chunks would be walked for minutes
 
 
@@ -114,7 +116,7 @@ def patches(path: str | os.PathLike) -> list[tuple[int, bytes]]:
     """Find what to replace in a header that says less than the file holds.
 
     A recorder that was killed leaves a WAV with data size 0, a broken one a size that ends amid the samples. Sizes that
-    promise too much need no patch: reading stops at the end of the file.
+    promise too much need no patch: reading stops at the end of the file, and `promise` tells what was promised.
 
     Returns:
         (offset, bytes) pairs for `Patched`; empty where the header can be used as it is.
@@ -126,29 +128,62 @@ def patches(path: str | os.PathLike) -> list[tuple[int, bytes]]:
     return []
 
 
-def _wav_patches(file) -> list[tuple[int, bytes]]:
-    """Find the data chunk of a WAV; patch its size if what follows is neither the end nor another chunk."""
+def promise(path: str | os.PathLike) -> int | None:
+    """Tell how many frames the header of a WAV or RF64 promises where its samples go on beyond the end of the file.
+
+    libsndfile quietly takes the end of the file for the end of the samples, so that a file cut short looks whole. Sizes
+    that programs write into a stream, whose length they do not know, promise nothing.
+
+    Returns:
+        frames, if the samples are PCM; None where all of them are there, or it is another file.
+    """
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
+            return None
+        found = _data_chunk(file)
+        if found is None:
+            return None
+        begin, size, align = found
+        whole = begin + size <= file.seek(0, os.SEEK_END)
+        return None if whole or not align or any(low <= size <= high for low, high in _STREAMED) else size // align
+
+
+def _data_chunk(file) -> tuple[int, int, int] | None:
+    """Find the data chunk: its first byte, its size as declared, and the bytes of a frame (0 where nothing says so)."""
     length = file.seek(0, os.SEEK_END)
-    at, align = 12, 1
+    at, align, long = 12, 0, None
     for _ in range(_MAX_CHUNKS):
         if at + 8 > length:
             break
         file.seek(at)
         name, size = struct.unpack("<4sI", file.read(8))
         if name == b"fmt " and size >= 14 and at + 22 <= length:
-            align = max(1, struct.unpack("<H", file.read(14)[12:14])[0])
+            align = struct.unpack("<H", file.read(14)[12:14])[0]
+        if name == b"ds64" and size >= 16 and at + 24 <= length:
+            long = struct.unpack("<Q", file.read(16)[8:])[0]
         if name == b"data":
-            end = at + 8 + size
-            rest = min(length - at - 8, _MAX_RIFF - 64)
-            if end + 8 > length and size > 0:
-                return []
-            file.seek(min(end + size % 2, length))
-            after = file.read(8)
-            # a chunk's name is printable ASCII and its size stays within the file; samples hardly ever look like that
-            named = len(after) == 8 and all(32 <= c < 127 for c in after[:4])
-            if named and end + size % 2 + 8 + struct.unpack("<I", after[4:])[0] <= length + 1:
-                return []
-            rest -= rest % align
-            return [(at + 4, struct.pack("<I", rest)), (4, struct.pack("<I", min(at + rest, _MAX_RIFF)))] if rest else []
+            return at + 8, long if long is not None and size == _MAX_RIFF else size, align
         at += 8 + size + size % 2
-    return []
+    return None
+
+
+def _wav_patches(file) -> list[tuple[int, bytes]]:
+    """Patch the size of the data chunk of a WAV if what follows it is neither the end nor another chunk."""
+    found = _data_chunk(file)
+    if found is None:
+        return []
+    begin, size, align = found
+    length = file.seek(0, os.SEEK_END)
+    end = begin + size
+    rest = min(length - begin, _MAX_RIFF - 64)
+    if end + 8 > length and size > 0:
+        return []
+    file.seek(min(end + size % 2, length))
+    after = file.read(8)
+    # a chunk's name is printable ASCII and its size stays within the file; samples hardly ever look like that
+    named = len(after) == 8 and all(32 <= c < 127 for c in after[:4])
+    if named and end + size % 2 + 8 + struct.unpack("<I", after[4:])[0] <= length + 1:
+        return []
+    rest -= rest % max(1, align)
+    return [(begin - 4, struct.pack("<I", rest)), (4, struct.pack("<I", min(begin - 8 + rest, _MAX_RIFF)))] if rest else []
