@@ -42,8 +42,39 @@ def test_songs_are_found_and_named(folder, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no audio file.*--recursive"):
         batch.find_audio([tmp_path / "none"])
-    with pytest.raises(ConfigError, match="2 called 'a.wav'"):
-        batch.find_audio(["x/a.wav", "y/a.wav"])
+
+
+def test_songs_of_one_name_get_as_much_of_their_path_as_tells_them_apart(folder, tmp_path, monkeypatch):
+    def tracks(*sources, **options):
+        return [track for _, track in batch.find_audio(sources, **options)]
+
+    assert tracks("x/a.wav", "y/a.wav") == ["x/a", "y/a"]
+    assert tracks("x/a.wav", "y/a.wav", "y/b.wav", "a.mp3") == ["x/a", "y/a", "b", "a.mp3"]
+    assert tracks("x/a.wav", "x/a.flac", "y/a.wav", "y/a.flac") == ["x/a.wav", "x/a.flac", "y/a.wav", "y/a.flac"]
+    assert tracks("p/x/a.wav", "q/x/a.wav", "q/y/a.wav") == ["p/x/a", "q/x/a", "y/a"]
+    other = tmp_path / "other"
+    (other / "album é").mkdir(parents=True)
+    io.write(other / "a.wav", song(0.2), 44100)
+    (other / "album é" / "b.ogg").touch()
+    several = ["a.flac", "songs/a", "songs/album é/b", "text", "other/a", "other/album é/b"]
+    assert tracks(folder, other, recursive=True) == [*several[:3], "album é/text", *several[4:]]
+    monkeypatch.chdir(folder)
+    assert tracks(".", "../other/a.wav") == ["a.flac", "songs/a", "other/a"]
+    for twice in (("a.wav", "./a.wav"), (".", "a.wav"), ("-", "-"), (folder, ".")):
+        with pytest.raises(ConfigError, match="each song once, found '.*' twice"):
+            batch.find_audio(twice)
+
+
+def test_two_albums_with_a_song_of_one_name_are_both_written(tmp_path, model):
+    for seed, album in enumerate(("Röd", "Blå")):
+        (tmp_path / album).mkdir()
+        io.write(tmp_path / album / "01 Intro.wav", song(0.3, seed=seed), 44100)
+    outcomes = batch.separate_all([tmp_path / "Röd", tmp_path / "Blå"], out=tmp_path / "AB", model=model, stems="bass")
+    assert [outcome.result.paths["bass"] for outcome in outcomes] == [
+        str(tmp_path / "AB" / album / "01 Intro" / "bass.wav") for album in ("Röd", "Blå")
+    ]
+    a, b = (io.read(outcome.result.paths["bass"]).samples for outcome in outcomes)
+    assert not np.array_equal(a, b)
 
 
 def test_a_song_that_cannot_be_read_stops_nobody(folder, tmp_path, model):

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -46,32 +46,41 @@ def find_audio(
     """List the songs that files and folders stand for, each with the name that {track} gets.
 
     Within a folder the name is the path below it without the suffix; songs that would share one (song.mp3 beside song.wav)
-    keep their suffix. Hidden files, and what lies in `out`, are left out.
+    keep their suffix, and those of several folders (A/song.wav, B/song.wav) get as much of their path as tells them apart.
+    Hidden files, and what lies in `out`, are left out.
 
     Raises
     ------
-    InputError : a folder without a song. ConfigError : two songs of one name.
+    InputError : a folder without a song. ConfigError : the same song twice.
     """
-    found: list[tuple[str, str, str]] = []
+    found: list[tuple[str, str]] = []
     apart = Path(out).resolve() if out is not None and os.fspath(out) != "-" else None
     for source in map(os.fspath, sources):
         if not os.path.isdir(source):
-            name = Path(source).name if source != "-" else "stdin"
-            found.append((source, _without_suffix(name), name))
+            found.append((source, Path(source).name if source != "-" else "stdin"))
             continue
         below = [path for path in _files(Path(source), recursive) if apart is None or not path.resolve().is_relative_to(apart)]
         if not below:
             more = "" if recursive else " (folders in it are looked into with --recursive)"
             raise InputError(f"expected songs in the folder '{source}', found no audio file{more}: name another folder")
-        for path in below:
-            name = path.relative_to(source).as_posix()
-            found.append((str(path), _without_suffix(name), name))
-    short = Counter(track for _, track, _ in found)
-    songs = [(source, track if short[track] == 1 else name) for source, track, name in found]
-    for track, count in Counter(track for _, track in songs).items():
-        if count > 1:
-            raise ConfigError(f"expected songs of different names, found {count} called '{track}': use another --out for each")
-    return songs
+        found += [(str(path), path.relative_to(source).as_posix()) for path in below]
+    choices = [_names(source, name) for source, name in found]
+    tracks = [next(names) for names in choices]
+    while shared := {track for track, count in Counter(tracks).items() if count > 1}:
+        for index, track in enumerate(tracks):
+            if track in shared:
+                tracks[index] = longer = next(choices[index], None)
+                if longer is None:
+                    raise ConfigError(f"expected each song once, found '{found[index][0]}' twice: name it once, or use another --out")
+    return [(source, track) for (source, _), track in zip(found, tracks, strict=True)]
+
+
+def _names(source: str, name: str) -> Iterator[str]:
+    """Give names for a song, ever longer: without the suffix, with it, and so on with more and more folders before it."""
+    above = [] if source == "-" else Path(os.path.abspath(source)).parts[1 : -len(Path(name).parts)]
+    for count in range(len(above) + 1):
+        longer = "/".join((*above[len(above) - count :], name))
+        yield from dict.fromkeys((_without_suffix(longer), longer))
 
 
 def _files(folder: Path, recursive: bool) -> list[Path]:
