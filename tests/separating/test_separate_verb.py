@@ -458,6 +458,19 @@ def test_options_that_are_wrong_are_one_sentence(wav, tmp_path, model, options, 
     assert left(tmp_path) == ["song.wav"]
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.m4a", "x.AAC", "x.aiff", "x.wma"])
+def test_a_file_that_cannot_be_written_does_not_become_a_folder(wav, tmp_path, model, name):
+    words = rf"\.wav, \.flac, \.mp3, \.ogg, \.opus, \.stem\.mp4\), found '.*{name}'"
+    refused(ConfigError, words, wav, model=model, out=tmp_path / name, stems="bass")
+    refused(ConfigError, words, wav, model=model, out=str(tmp_path / name))
+    refused(ConfigError, words, wav, model=model, out=tmp_path / name, format="stem.mp4")
+    assert left(tmp_path) == ["song.wav"]
+    # a folder is a folder, if it is there or says so
+    assert Path(verbs.separate(wav, model=model, out=f"{tmp_path / name}/", stems="bass").paths["bass"]).is_file()
+    again = verbs.separate(wav, model=model, out=tmp_path / name, stems="bass", skip_existing=True)
+    assert again.skipped and again.paths == {"bass": str(tmp_path / name / "song" / "bass.wav")}
+
+
 def test_a_missing_song_is_named(tmp_path, model):
     assert "No such file" in refused(AudioError, "nowhere.mp3", tmp_path / "nowhere.mp3", model=model, out=tmp_path / "o")
     refused(InputError, "channels, samples", np.zeros(5, np.float32), rate=44100, model=model)

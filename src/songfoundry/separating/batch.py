@@ -15,15 +15,10 @@ from typing import Any
 from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
 from songfoundry.hardware import free_threads, keep_memory
 from songfoundry.separating import verb as verbs
+from songfoundry.separating.outputs import SUFFIXES
 from songfoundry.separating.separator import DEFAULT_MODEL, Separator
 
-__all__ = ["SUFFIXES", "Outcome", "find_audio", "separate_all"]
-
-SUFFIXES = (
-    ".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp3", ".ogg", ".oga", ".opus",
-    ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".wv", ".ac3",
-)  # fmt: skip
-"""Suffixes of the files in a folder that are taken for songs; a file that is named itself may have any."""
+__all__ = ["Outcome", "find_audio", "separate_all"]
 
 Progress = Callable[[str, float, int, int], bool | None]
 _OPTIONS = ("device", "threads", "overlap", "chunk_seconds", "shifts", "precision")

@@ -12,12 +12,17 @@ from songfoundry.audio import io
 from songfoundry.errors import ConfigError
 from songfoundry.registry import nearest
 
-__all__ = ["FORMATS", "Selection", "format_for", "is_file_name", "plan_paths", "select"]
+__all__ = ["FORMATS", "SUFFIXES", "Selection", "format_for", "is_file_name", "plan_paths", "select"]
 
 FORMATS = (*io.FORMATS, "stem.mp4")
 """What can be written; ``stem.mp4`` is one file with the mixture and all four stems."""
 _FIELDS = ("track", "stem", "ext", "model")
-_SUFFIXES = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".stem.mp4")
+_WRITTEN = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".stem.mp4")
+SUFFIXES = (
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp3", ".ogg", ".oga", ".opus",
+    ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".wv", ".ac3",
+)  # fmt: skip
+"""Suffixes of the files in a folder that are taken for songs; a file that is named itself may have any."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def _rest(names: list[str]) -> str:
 def is_file_name(out: str | os.PathLike) -> bool:
     """Tell whether `--out` names one file rather than a folder: by its suffix, and no folder of that name is there."""
     out = os.fspath(out)
-    return out == "-" or (out.lower().endswith(_SUFFIXES) and not os.path.isdir(out))
+    return out == "-" or (out.lower().endswith(_WRITTEN) and not os.path.isdir(out))
 
 
 def format_for(out: str | os.PathLike | None, format: str | None) -> str:
@@ -96,10 +101,16 @@ def format_for(out: str | os.PathLike | None, format: str | None) -> str:
 
     Raises
     ------
-    ConfigError : an unknown format, or one that does not go with the file name.
+    ConfigError : an unknown format, or one that does not go with the file name; a file name of a format that is only read.
     """
     if format is not None and format not in FORMATS:
         raise ConfigError(f"expected a format, found {format!r}: {nearest(format, list(FORMATS))}")
+    if out is not None and not is_file_name(out) and os.fspath(out).lower().endswith(SUFFIXES) and not os.path.isdir(out):
+        known = ", ".join(f".{name}" for name in FORMATS)
+        raise ConfigError(
+            f"expected a folder after --out, or a file that can be written ({known}), found '{os.fspath(out)}': choose one of "
+            "those, or put a slash behind the name of a folder"
+        )
     if out is None or not is_file_name(out) or os.fspath(out) == "-":
         return format or "wav"
     named = "stem.mp4" if os.fspath(out).lower().endswith(".stem.mp4") else io.format_of(out)
