@@ -92,6 +92,19 @@ def test_exit_codes_of_a_batch(folder, weights):
     assert files(folder / "separated") == ["söng 🎵/bass.wav"]
 
 
+def test_progress_as_json_names_the_song_that_failed(folder, weights):
+    (folder / "bad.mp3").write_text("no music")
+    code, _, err = run("bad.mp3", "söng 🎵.wav", "--stems", "bass", "--progress", "json", weights=weights)
+    rows = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert code == 1 and list(rows[0]) == ["file", "number", "count", "error"]
+    assert (rows[0]["file"], rows[0]["number"], rows[0]["count"]) == ("bad.mp3", 1, 2) and "no decoder knows" in rows[0]["error"]
+    assert rows[-1] == {"file": "söng 🎵.wav", "fraction": 1.0, "number": 2, "count": 2}
+    assert not any("error" in row for row in rows[1:])
+    # a song that is there already is told as done
+    code, _, err = run("söng 🎵.wav", "--stems", "bass", "--progress", "json", "--skip-existing", weights=weights)
+    assert code == 0 and "skipped" in err and json.loads(err.splitlines()[0]) == {**rows[-1], "number": 1, "count": 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -9,8 +9,9 @@ import pytest
 from known_models import song
 
 from songfoundry.audio import io
-from songfoundry.errors import Cancelled, ConfigError, InputError
+from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
 from songfoundry.separating import batch
+from songfoundry.separating import verb as verbs
 from songfoundry.separating.separator import Separator
 
 
@@ -88,7 +89,9 @@ def test_a_song_that_cannot_be_read_stops_nobody(folder, tmp_path, model):
     assert "no decoder knows" in failed["text.mp3"] and "No such file" in failed["gone.wav"]
     written = sorted(str(path.relative_to(tmp_path / "o")) for path in (tmp_path / "o").rglob("*") if path.is_file())
     assert written == ["a.flac/bass.wav", "a.wav/bass.wav", "album é/b/bass.wav"]
-    assert {(number, count) for _, fraction, number, count in seen if fraction == 1.0} == {(1, 5), (2, 5), (3, 5)}
+    ends = [(number, count, error) for _, fraction, number, count, error in seen if fraction == 1.0]
+    assert ends == [(1, 5, None), (2, 5, None), (3, 5, None), (4, 5, failed["text.mp3"]), (5, 5, failed["gone.wav"])]
+    assert all(error is None for _, fraction, _, _, error in seen if fraction < 1.0)
     again = batch.separate_all([folder], out=tmp_path / "o", model=model, stems="bass", skip_existing=True)
     assert all(outcome.result.skipped for outcome in again)
 
@@ -115,10 +118,53 @@ def test_processes_do_the_same(folder, tmp_path):
     weights = known_models.save(tmp_path / "m.safetensors", known_models.system())
     seen = []
     options = {"recursive": True, "model": weights, "stems": "drums", "depth": "int24", "threads": 1}
-    outcomes = batch.separate_all([folder], out=tmp_path / "two", jobs=2, progress=lambda *news: seen.append(news[2:]), **options)
+    outcomes = batch.separate_all([folder], out=tmp_path / "two", jobs=2, progress=lambda *news: seen.append(news), **options)
     alone = batch.separate_all([folder], out=tmp_path / "one", **options)
     assert [bool(outcome.error) for outcome in outcomes] == [False, False, False, True]
     assert [(o.source, o.error) for o in outcomes] == [(o.source, o.error) for o in alone]
     for a, b in zip(outcomes[:3], alone[:3], strict=True):
         assert np.array_equal(io.read(a.result.paths["drums"]).samples, io.read(b.result.paths["drums"]).samples)
-    assert seen == [(i, 4) for i in (1, 2, 3, 4)]
+    assert [news[1:4] for news in seen] == [(1.0, i, 4) for i in (1, 2, 3, 4)]
+    assert {news[0]: news[4] for news in seen} == {o.source: o.error for o in outcomes}
+    # again, with one song to do: those that are there are passed over before anything starts
+    Path(outcomes[0].result.paths["drums"]).unlink()
+    (folder / "album é" / "text.mp3").unlink()
+    seen.clear()
+    again = batch.separate_all(
+        [folder], out=tmp_path / "two", jobs=2, skip_existing=True, progress=lambda *news: seen.append(news[1:]), **options
+    )
+    assert [outcome.result.skipped for outcome in again] == [False, True, True]
+    assert [news[1] for news in seen if news[0] == 1.0] == [1, 2, 3] and Path(outcomes[0].result.paths["drums"]).is_file()
+
+
+def test_nothing_is_loaded_where_nothing_is_to_do(folder, tmp_path, monkeypatch):
+    weights = known_models.save(tmp_path / "m.safetensors", known_models.system())
+    other = known_models.save(tmp_path / "n.safetensors", known_models.system({"bass": 0.5, "vocals": 0.5}))
+    options = {"model": weights, "out": tmp_path / "o", "stems": "bass", "skip_existing": True, "name_template": "{model} {track}.{ext}"}
+    first = batch.separate_all([folder], **options)
+
+    def fail(*_, **__):
+        raise AssertionError("built")
+
+    for module in (batch, verbs):
+        monkeypatch.setattr(module, "Separator", type("Separator", (), {"__init__": fail}))
+    monkeypatch.setattr(batch, "ProcessPoolExecutor", fail)
+    for jobs in (1, 2):
+        seen = []
+        again = batch.separate_all([folder], jobs=jobs, progress=lambda *news, seen=seen: seen.append(news), **options)
+        assert all(outcome.result.skipped and outcome.error is None for outcome in again)
+        assert [outcome.result.paths for outcome in again] == [outcome.result.paths for outcome in first]
+        assert seen == [(outcome.source, 1.0, number, 2, None) for number, outcome in enumerate(again, 1)]
+    assert verbs.separate(folder / "a.wav", track="a.wav", **options).skipped
+    # what is wrong is still refused
+    for wrong, kind, words in (
+        ({"overlap": 2}, ConfigError, "overlap"), ({"stems": "bas"}, ConfigError, "did you mean 'bass'"),
+        ({"device": "gpu"}, ConfigError, "device"), ({"precision": "half"}, ConfigError, "precision"),
+        ({"model": f"{weights}+{other}"}, ConfigError, "same stems"), ({"model": folder / "a.wav"}, SongfoundryError, "a.wav"),
+        ({"model": "bsrnn-midium"}, ConfigError, "name of a model"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=words):
+            batch.separate_all([folder], **options | wrong)
+    (tmp_path / "o" / "m a.wav.wav").unlink()
+    with pytest.raises(AssertionError, match="built"):
+        batch.separate_all([folder], **options)

@@ -9,9 +9,11 @@ import pytest
 import torch
 from known_models import SHARES, STEMS, song
 
-from songfoundry import hardware
+from songfoundry import checkpoint, hardware
 from songfoundry.audio.pieces import resampled_length
-from songfoundry.errors import Cancelled, ConfigError, InputError
+from songfoundry.checkpoint import Checkpoint
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
+from songfoundry.separating import models
 from songfoundry.separating.separator import Separator
 from songfoundry.systems.separate import Separate
 
@@ -286,3 +288,18 @@ def test_bfloat16_is_near_float32(drawn):
     rough = Separator(drawn, threads=1, precision="bfloat16").separate(x, 44100)["bass"]
     assert rough.dtype == np.float32 and not np.array_equal(rough, exact)
     assert snr(exact, rough) > 25
+
+
+def test_an_outline_is_what_the_separator_will_be(tmp_path):
+    one = known_models.save(tmp_path / "one.safetensors", known_models.system())
+    two = known_models.save(tmp_path / "two.safetensors", known_models.system({name: 0.25 for name in reversed(known_models.STEMS)}))
+    for model in (one, f"{two}+{one}", str(two), known_models.system()):
+        whole, known = Separator(model), models.outline(model)
+        assert (known.name, known.stems) == (whole.name, whole.stems)
+    made = known_models.system()
+    checkpoint.save(tmp_path / "state.safetensors", made.state_dict(), Checkpoint("separate", {}, {}, kind="state"))
+    checkpoint.save(tmp_path / "new.safetensors", made.state_dict(), Checkpoint("separate", {"magic": 1}, {}))
+    for name in ("state", "new"):
+        for build in (Separator, models.outline):
+            with pytest.raises(CheckpointError, match="found a state|magic"):
+                build(tmp_path / f"{name}.safetensors")

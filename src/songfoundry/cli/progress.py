@@ -42,7 +42,7 @@ class Bar:
 
         if form not in ("bar", "json", "none"):
             raise ConfigError(f"expected bar, json or none for --progress, found {form!r}: choose one of them")
-        self.form, self.bar, self.task = form, None, None
+        self.form, self.bar, self.task, self.number = form, None, None, 0
 
     def __enter__(self):
         if self.form == "bar" and sys.stderr.isatty():
@@ -58,17 +58,20 @@ class Bar:
         if self.bar:
             self.bar.stop()
 
-    def __call__(self, song: str, fraction: float, number: int, count: int) -> None:
-        """Take news of a song."""
+    def __call__(self, song: str, fraction: float, number: int, count: int, error: str | None = None) -> None:
+        """Take news of a song; `error` is the sentence that says why it failed."""
         if self.form == "json":
             import json
 
-            row = {"file": song, "fraction": round(fraction, 4), "number": number, "count": count}
+            row = {"file": song, "number": number, "count": count}
+            row |= {"fraction": round(fraction, 4)} if error is None else {"error": error}
             typer.echo(json.dumps(row, ensure_ascii=False), err=True)
         elif self.bar:
             from rich.markup import escape
 
             text = escape(song if count == 1 else f"{song} ({number} of {count})")
-            if self.task is None or self.bar.tasks[-1].fields["number"] != number:
-                self.task = self.bar.add_task(text, total=1.0, number=number)
+            if self.number != number:
+                if self.task is not None:
+                    self.bar.remove_task(self.task)  # a line for each of a thousand songs would push the present one off the screen
+                self.task, self.number = self.bar.add_task(text, total=1.0), number
             self.bar.update(self.task, completed=fraction)

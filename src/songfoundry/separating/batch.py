@@ -15,12 +15,13 @@ from typing import Any
 from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
 from songfoundry.hardware import free_threads, keep_memory
 from songfoundry.separating import verb as verbs
-from songfoundry.separating.outputs import SUFFIXES
+from songfoundry.separating.models import outline
+from songfoundry.separating.outputs import SUFFIXES, plan_paths
 from songfoundry.separating.separator import DEFAULT_MODEL, Separator
 
 __all__ = ["Outcome", "find_audio", "separate_all"]
 
-Progress = Callable[[str, float, int, int], bool | None]
+Progress = Callable[[str, float, int, int, str | None], bool | None]
 _OPTIONS = ("device", "threads", "overlap", "chunk_seconds", "shifts", "precision")
 """Options that belong to the `Separator`, which is built once for all songs."""
 _STOPPED = "expected to separate all songs, found the work cancelled: unfinished songs left nothing behind"
@@ -101,8 +102,8 @@ def separate_all(
     ----------
     sources : files, folders and `-`. recursive : look into folders of folders.
     jobs : how many songs are worked on at once, each by a process of its own.
-    progress : called with (song, fraction of it, its number from 1, how many); with several jobs only at a song's end.
-        Returns False to stop.
+    progress : called with (song, fraction of it, its number from 1, how many, None); with several jobs only at a song's end.
+        A song that failed ends with fraction 1 and, instead of None, the sentence that says why. Returns False to stop.
     options : those of `verbs.separate`.
 
     Returns
@@ -116,46 +117,68 @@ def separate_all(
     if not 1 <= jobs <= 256:
         raise ConfigError(f"expected --jobs from 1 to 256, found {jobs}: choose one of those")
     songs = find_audio(sources, recursive, out)
-    jobs = min(jobs, len(songs))
     own = {key: options.pop(key) for key in _OPTIONS if key in options}
+    known = model if isinstance(model, Separator) else outline(model, **own)
+    form, selection = verbs.check(known, out=out, count=len(songs), **options)
+    if min(jobs, len(songs)) > 1 and isinstance(model, Separator):
+        raise ConfigError("expected the name of a model for several jobs, found one that is loaded: give its name or use one job")
+    outcomes: list[Outcome | None] = [None] * len(songs)
+    if options.get("skip_existing"):
+        for index, (source, track) in enumerate(songs):
+            paths = plan_paths(selection.names, out, options.get("name_template"), form.format, track, known.name)
+            if result := verbs.already_there(source, known.name, paths):
+                outcomes[index] = Outcome(source, result)
+    left = sum(outcome is None for outcome in outcomes)
+    jobs = min(jobs, left)
     if jobs > 1 and own.get("threads") is None:
         own["threads"] = free_threads(jobs)
-    separator = model if isinstance(model, Separator) else Separator(model, **own)
-    verbs.check(separator, out=out, count=len(songs), **options)
-    if jobs == 1:
-        return _one_by_one(songs, separator, out, progress, cancel, options)
-    if isinstance(model, Separator):
-        raise ConfigError("expected the name of a model for several jobs, found one that is loaded: give its name or use one job")
-    return _in_processes(songs, {"model": model, **own}, out, jobs, progress, cancel, options)
-
-
-def _one_by_one(songs, separator, out, progress, cancel, options) -> list[Outcome]:
-    """Work through songs in this process."""
-    outcomes = []
-    for number, (source, track) in enumerate(songs, 1):
-        tell = None if progress is None else lambda fraction, s=source, n=number: progress(s, fraction, n, len(songs))
-        try:
-            result = verbs.separate(source, model=separator, out=out, track=track, progress=tell, cancel=cancel, **options)
-            outcomes.append(Outcome(source, result))
-        except Cancelled:
-            raise
-        except SongfoundryError as error:
-            outcomes.append(Outcome(source, error=str(error)))
+    # Where there is nothing to do nothing is loaded; with several jobs this says once what is wrong with the weights.
+    separator = Separator(model, **own) if left and not isinstance(model, Separator) else model
+    if jobs > 1:
+        _in_processes(songs, outcomes, {"model": model, **own}, out, jobs, progress, cancel, options)
+    else:
+        _one_by_one(songs, outcomes, separator, out, progress, cancel, options)
     return outcomes
 
 
-def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outcome]:
-    """Work through songs in several processes, which end their files properly when this one is told to stop."""
+def _tell(progress: Progress | None, outcome: Outcome, number: int, count: int) -> None:
+    """Pass on that a song is done with, one way or the other; raises `Cancelled` where the answer is to stop."""
+    if progress is not None and progress(outcome.source, 1.0, number, count, outcome.error) is False:
+        raise Cancelled(_STOPPED)
+
+
+def _one_by_one(songs, outcomes, separator, out, progress, cancel, options) -> None:
+    """Work in this process through the songs without an outcome."""
+    for number, (source, track) in enumerate(songs, 1):
+        if outcomes[number - 1] is not None:
+            _tell(progress, outcomes[number - 1], number, len(songs))
+            continue
+        tell = None if progress is None else lambda fraction, s=source, n=number: progress(s, fraction, n, len(songs), None)
+        try:
+            result = verbs.separate(source, model=separator, out=out, track=track, progress=tell, cancel=cancel, **options)
+            outcomes[number - 1] = Outcome(source, result)
+        except Cancelled:
+            raise
+        except SongfoundryError as error:
+            outcomes[number - 1] = failed = Outcome(source, error=str(error))
+            _tell(progress, failed, number, len(songs))
+
+
+def _in_processes(songs, outcomes, own, out, jobs, progress, cancel, options) -> None:
+    """Work in several processes, which end their files properly when told to stop, through the songs without an outcome."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    outcomes = [Outcome(source, error=f"expected a result of '{source}', found none: try again") for source, _ in songs]
+    ready = [outcome for outcome in outcomes if outcome is not None]
+    for number, outcome in enumerate(ready, 1):
+        _tell(progress, outcome, number, len(songs))
     new = not os.path.exists(out)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(own, stop))
     try:
         waiting = {}
         for index, (source, track) in enumerate(songs):
-            waiting[pool.submit(_work, source, {**options, "out": out, "track": track})] = index
-        done_count = 0
+            if outcomes[index] is None:
+                waiting[pool.submit(_work, source, {**options, "out": out, "track": track})] = index
+        done_count = len(ready)
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             if cancel is not None and cancel.is_set():
@@ -163,15 +186,13 @@ def _in_processes(songs, own, out, jobs, progress, cancel, options) -> list[Outc
             for future in done:
                 index, done_count = waiting.pop(future), done_count + 1
                 outcomes[index] = _outcome(songs[index][0], future)
-                if progress is not None and progress(songs[index][0], 1.0, done_count, len(songs)) is False:
-                    raise Cancelled(_STOPPED)
+                _tell(progress, outcomes[index], done_count, len(songs))
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         # The process that made the folder could not remove it while another one had something there.
         if new and os.path.isdir(out) and not os.listdir(out):
             os.rmdir(out)
-    return outcomes
 
 
 def _outcome(source: str, future) -> Outcome:

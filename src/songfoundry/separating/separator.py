@@ -16,20 +16,18 @@ from functools import partial
 import numpy as np
 import torch
 
-from songfoundry import checkpoint, inventory
 from songfoundry.audio.limits import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from songfoundry.audio.pieces import Resampler, from_pairs, needed, overlap_add, resampled_length, slice_blocks, to_pairs
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
-from songfoundry.hardware import free_threads, pick_device
+from songfoundry.hardware import free_threads
 from songfoundry.registry import nearest
+from songfoundry.separating import models
 from songfoundry.systems.separate import Separate
 
-__all__ = ["DEFAULT_MODEL", "PRECISIONS", "Separator"]
+__all__ = ["DEFAULT_MODEL", "Separator"]
 
 DEFAULT_MODEL = "bsrnn-medium"
 """Name of the model that is used where none is named."""
-PRECISIONS = ("float32", "bfloat16")
-"""What the net computes in; the transforms around it are always float32."""
 _BLOCK = 65536
 _MARGIN = 8192
 """How far a resampler looks, bit for bit: samples at the model's rate (measured: 1024 to 4096), per unit of the ratio."""
@@ -65,33 +63,21 @@ class Separator:
         self, model: str | os.PathLike | Separate = DEFAULT_MODEL, device: str = "auto", threads: int | None = None,
         overlap: float = 0.25, chunk_seconds: float | None = None, shifts: int = 0, precision: str | None = None,
     ):  # fmt: skip
-        _in_range("overlap", overlap, 0, 0.9)
-        _in_range("shifts", shifts, 0, 16)
-        if chunk_seconds is not None:
-            _in_range("chunk_seconds", chunk_seconds, 0.1, 600)
-        if threads is not None:
-            _in_range("threads", threads, 1, 1024)
-        if precision is not None and precision not in PRECISIONS:
-            raise ConfigError(f"expected a precision, found {precision!r}: {nearest(precision, list(PRECISIONS))}")
-        self.device = pick_device(device)
+        self.device = models.check_options(device, threads, overlap, chunk_seconds, shifts, precision)
         self.threads = threads or free_threads()
         self.precision = precision or ("bfloat16" if self.device.type == "cuda" else "float32")
         self.shifts = shifts
         if isinstance(model, Separate):
             self._systems, names = [model.eval()], [model.config.net]
         else:
-            paths = [inventory.find_model(part, "separate") for part in _parts(os.fspath(model))]
-            self._systems, names = [_load(path) for path in paths], [path.stem for path in paths]
+            paths = models.find(model)
+            self._systems, names = [models.load(path) for path in paths], [path.stem for path in paths]
         self.name = "+".join(names)
         self.stems: list[str] = list(self._systems[0].stems)
         self.rate: int = self._systems[0].config.sample_rate
+        models.check_fit(names, [system.config for system in self._systems])
         self._grids = []
-        for system, name in zip(self._systems, names, strict=True):
-            if sorted(system.stems) != sorted(self.stems) or system.config.sample_rate != self.rate:
-                raise ConfigError(
-                    f"expected models of the same stems and rate to average, found {', '.join(self.stems)} at {self.rate} Hz "
-                    f"in {names[0]} and {', '.join(system.stems)} at {system.config.sample_rate} Hz in {name}: use one at a time"
-                )
+        for system in self._systems:
             system.to(self.device)
             chunk = max(2, round((chunk_seconds or system.config.chunk_seconds) * self.rate))
             hop = max(1, chunk - round(chunk * overlap))
@@ -292,25 +278,6 @@ class _Beside:
             parts.append(block)
             count -= block.shape[1]
         return np.concatenate(parts, axis=1)
-
-
-def _load(path) -> Separate:
-    """Load a checkpoint that separates."""
-    system = checkpoint.load(path)
-    if not isinstance(system, Separate):
-        raise ConfigError(f"expected a model that separates, found a {system.checkpoint.system} model in {path}: name another")
-    return system
-
-
-def _parts(model: str) -> list[str]:
-    """Split `a+b`, except where a file has that very name."""
-    return [model] if os.path.isfile(model) else model.split("+")
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number out of range, NaN too."""
-    if not low <= value <= high:
-        raise ConfigError(f"expected {name.replace('_', '-')} from {low:g} to {high:g}, found {value:g}: choose one of those")
 
 
 def check_audio(mixture: np.ndarray, rate: int) -> np.ndarray:

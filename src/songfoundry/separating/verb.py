@@ -14,11 +14,12 @@ import numpy as np
 from songfoundry.audio import io
 from songfoundry.audio.pieces import clip_report, loudest_window
 from songfoundry.errors import AudioError, Cancelled, ConfigError, OutputError
+from songfoundry.separating.models import Outline, outline
 from songfoundry.separating.outputs import Selection, format_for, is_file_name, plan_paths, select
 from songfoundry.separating.separator import DEFAULT_MODEL, Separator, check_audio
 from songfoundry.separating.stemwriter import Form, StemWriter, Written, check_form
 
-__all__ = ["SeparationResult", "check", "separate"]
+__all__ = ["SeparationResult", "already_there", "check", "separate"]
 
 _BLOCK = 65536
 
@@ -135,28 +136,39 @@ def separate(
         file is left half-written.
     """
     begun = time.perf_counter()
-    if not isinstance(model, Separator):
-        model = Separator(model, device, threads, overlap, chunk_seconds, shifts, precision)
+    own = (device, threads, overlap, chunk_seconds, shifts, precision)
+    known = model if isinstance(model, Separator) else outline(model, *own)
     form, selection = check(
-        model, out=out, name_template=name_template, format=format, depth=depth, bitrate=bitrate, stems=stems,
+        known, out=out, name_template=name_template, format=format, depth=depth, bitrate=bitrate, stems=stems,
         two_stems=two_stems, minus=minus, start=start, duration=duration, preview=preview, exact_sum=exact_sum,
         clip_mode=clip_mode,
     )  # fmt: skip
     song = _Song(source, rate, repair)
     paths: dict[str, str] = {}
     if out is not None:
-        paths = plan_paths(selection.names, out, name_template, form.format, track or song.track, model.name)
-        _spare_source(song, paths)
-        if skip_existing and "-" not in paths.values() and all(os.path.exists(path) for path in paths.values()):
-            return SeparationResult(song.name, model.name, paths, skipped=True)
+        paths = plan_paths(selection.names, out, name_template, form.format, track or song.track, known.name)
+        _spare_source(song.name, paths)
+        if skip_existing and (result := already_there(song.name, known.name, paths)):
+            return result
+    if not isinstance(model, Separator):
+        model = Separator(model, *own)
     with song.open():
         result = _work(song, model, selection, form, paths, (start, duration, preview), progress, cancel)
     result.elapsed = time.perf_counter() - begun
     return result
 
 
+def already_there(source: str, model: str, paths: dict[str, str]) -> SeparationResult | None:
+    """Give the result of a song whose outputs are all there; None where there is work, or one of them is the song itself."""
+    if "-" in paths.values() or not all(os.path.exists(path) for path in paths.values()):
+        return None
+    if os.path.exists(source) and any(os.path.samefile(path, source) for path in paths.values()):
+        return None
+    return SeparationResult(source, model, paths, skipped=True)
+
+
 def check(
-    separator: Separator, *, out=None, count: int = 1, name_template=None, format=None, depth=None, bitrate=None, stems=None,
+    separator: Separator | Outline, *, out=None, count: int = 1, name_template=None, format=None, depth=None, bitrate=None, stems=None,
     two_stems=None, minus=None, start=0.0, duration=None, preview=None, exact_sum=False, clip_mode=None, **_: Any,
 ) -> tuple[Form, Selection]:  # fmt: skip
     """Check the options of `separate` that need no song, for `count` songs; raises `ConfigError`."""
@@ -318,8 +330,8 @@ def _check_range(start: float, duration: float | None, preview: float | None) ->
         raise ConfigError("expected --preview, or --start and --duration, found both: --preview finds its place, leave one out")
 
 
-def _spare_source(song: _Song, paths: dict[str, str]) -> None:
+def _spare_source(source: str, paths: dict[str, str]) -> None:
     """Refuse to write over the song itself."""
     for path in paths.values():
-        if path != "-" and os.path.exists(path) and os.path.exists(song.name) and os.path.samefile(path, song.name):
+        if path != "-" and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
             raise OutputError(f"expected another file than the song to write to, found '{path}' in both places: change --out")
