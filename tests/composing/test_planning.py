@@ -97,6 +97,19 @@ def test_the_scale_has_what_the_prompt_uses(tokens):
     assert np.flatnonzero(plan(tokens, tiny_music.prompt(), key=0).scale).tolist() == [0, 2, 4, 5, 7, 8, 9, 11]
 
 
+@pytest.mark.parametrize(
+    ("sharps", "minor", "tick", "key"), [(1, 0, 0, 7), (1, 1, 0, 7), (0, 0, 0, 2), (-6, 0, 0, 2), (None, 0, 0, 2), (1, 0, 90_000, 2)]
+)  # fmt: skip
+def test_a_key_signature_chooses_among_near_keys_and_yields_to_notes_that_belie_it(sharps, minor, tick, key):
+    """Notes that seem to be in D major, by a little; one sharp says G, none from the outset nothing, and six flats are far off."""
+    rows = [(62, 5), (64, 2), (66, 3), (67, 6), (69, 5), (71, 3), (61, 1), (62, 3)]
+    signature = [] if sharps is None else [(tick, bytes([0xFF, 0x59, 2, sharps % 256, minor]))]
+    notes = midi_bytes.part(0, 0, [(1920 * n, 240 * long - 1, pitch, 80) for n, (pitch, long) in enumerate(rows)])
+    score = read_midi(midi_bytes.midi([midi_bytes.track(signature), notes]))
+    found, _ = prompts.key_and_scale(prompts.notes_of(score), None, True, [], score)
+    assert found == key
+
+
 def test_an_infill_reads_what_follows_and_then_what_precedes(tokens):
     score = read_midi(tiny_music.prompt(bars=8))
     made = planning.infill(tokens, score, name="it", first=3, last=4, room=768, style=None, key=None, find_key=True)

@@ -47,12 +47,16 @@ def test_no_bar_stays_empty_under_the_lively_rule(tokens):
         assert any(empty) is empties
 
 
-def test_the_crew_stays_within_the_channels(tokens):
-    def programs(rules):
+def test_the_crew_stays_small_and_comes_in_one_by_one(tokens):
+    def crews(rules):
         ids = walk(begun(tokens, rules, bars=8, instruments=False), 1)
-        return {tokens.names[token] for token in ids if tokens.kinds[token] == "Program"}
+        bars = np.cumsum(tokens.kinds[ids] == "Bar")
+        return [{tokens.names[token] for token in np.array(ids)[bars <= bar] if tokens.kinds[token] == "Program"} for bar in range(9)]
 
-    assert len(programs([])) > 16 >= len(programs([CrewRule(tokens)])) >= 15
+    free, held = crews([]), crews([CrewRule(tokens, known=[0, -1])])
+    assert len(free[-1]) > 16 and len(held[-1] | {"Program_0", "Program_-1"}) == 6
+    known = [crew | {"Program_0", "Program_-1"} for crew in held]
+    assert all(len(after) - len(before) <= 2 for before, after in zip([{"Program_0", "Program_-1"}, *known], known, strict=False))
 
 
 def test_a_part_is_played_to_the_letter_whatever_the_others_do(tokens):

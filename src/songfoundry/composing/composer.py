@@ -15,19 +15,21 @@ from songfoundry import checkpoint, inventory, notes
 from songfoundry.composing import planning
 from songfoundry.composing.blending import mixed_tokens, plan_between
 from songfoundry.composing.chords import parse_chords
+from songfoundry.composing.ending import EndingRule
 from songfoundry.composing.planning import Plan
 from songfoundry.composing.prompts import parse_key, parse_metre
-from songfoundry.composing.steering import ChordRule, CrewRule, EndingRule, LivelyRule, PartRule, Rule, Steered
-from songfoundry.composing.texture import TextureRule
+from songfoundry.composing.steering import ChordRule, CrewRule, LivelyRule, PartRule, Rule, Steered
+from songfoundry.composing.texture import TextureRule, usual_texture
 from songfoundry.composing.tonality import KeyRule
 from songfoundry.composing.wishes import Wishes
 from songfoundry.composing.writing import Composition, NoteReader, Stream, finish
 from songfoundry.config import parse
+from songfoundry.data.score_sets import STYLE_OF as _COLLECTIONS
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError
 from songfoundry.hardware import free_threads, pick_device
 from songfoundry.notes.arranging import NoteEvent
 from songfoundry.notes.grammar import Grammar
-from songfoundry.notes.vocabulary import STYLES
+from songfoundry.notes.vocabulary import HEADER, STYLES
 from songfoundry.systems.compose import Compose
 from songfoundry.systems.sampling import Sampling
 
@@ -38,8 +40,8 @@ DEFAULT_MODEL = "transformer"
 _SHORT_NAMES = {"lstm": "compose-lstm", "transformer": "compose-transformer"}
 _BAR_TOKENS = 1024
 """More tokens than this in a bar on average, and the writing stops: no music is as dense."""
-_STYLE_TOKENS = 128
-"""So many tokens of a prompt tell its style."""
+_STYLE_TOKENS = 256
+"""So many tokens at a prompt's end tell its style."""
 
 
 class Composer:
@@ -62,10 +64,12 @@ class Composer:
         self.threads = threads or free_threads()
         if isinstance(model, Compose):
             self.system, self.name = model.eval(), model.config.net
+            self.styles = STYLES
         else:
             name = os.fspath(model)
-            path = checkpoint.resolve(_SHORT_NAMES.get(name, name), (inventory.local_models(),))
+            path = inventory.find_model(_SHORT_NAMES.get(name, name), "compose")
             self.system, self.name = _load(path), path.stem
+            self.styles = _styles(checkpoint.read_header(path).card)
         if self.system.config.tokens.kind != "remi":
             kind = self.system.config.tokens.kind
             raise CheckpointError(f"expected a model that writes bars and instruments, found {self.name} for {kind} tokens: use another")
@@ -181,12 +185,12 @@ class Composer:
         wanted = parse(Wishes, wishes, "compose")
         locks = wanted.locks()
         wanted.check(prompt is not None)
-        style, tokenizer = wanted.style_name(), self.tokenizer
+        style, tokenizer = wanted.style_name(self.styles), self.tokenizer
         key = None if wanted.key is None else parse_key(wanted.key)
         if prompt is None:
             metre = parse_metre(wanted.metre or "4/4")
             return wanted, planning.anew(
-                tokenizer, bars=wanted.bars or 8, metre=metre, qpm=wanted.tempo or 120.0, style=style or STYLES[0], key=key
+                tokenizer, bars=wanted.bars or 8, metre=metre, qpm=wanted.tempo or 120.0, style=style or self.styles[0], key=key
             )  # fmt: skip
         score, name = _read(prompt)
         common = {"name": name, "style": style, "key": key, "find_key": locks.key != "off" or wanted.end}
@@ -199,19 +203,26 @@ class Composer:
         else:
             plan = planning.continued(tokenizer, score, bars=wanted.bars or 8, room=room, **common)
         if style is None:
-            plan.style = "drums" if plan.programs == {-1} else self._likeliest_style(plan.tokens)
+            alone = "drums" in self.styles and plan.programs == {-1}
+            plan.style = "drums" if alone else self._likeliest_style(plan.heard)
             plan.tokens[1] = tokenizer.ids[f"Style_{plan.style}"]
         return wanted, plan
 
     def _likeliest_style(self, tokens: np.ndarray) -> str:
-        """Tell the style under which the net finds a prompt's first tokens the likeliest."""
-        rows = np.repeat(tokens[None, :_STYLE_TOKENS].astype(np.int64), len(STYLES), 0)
-        rows[:, 1] = [self.tokenizer.ids[f"Style_{style}"] for style in STYLES]
+        """Tell the style, of those that the model knows, under which the net finds a prompt's last tokens the likeliest."""
+        if len(self.styles) == 1 or len(tokens) <= HEADER + 1:
+            return self.styles[0]
+        starts = self.tokenizer.bars(tokens)
+        begin = next((int(start) for start in starts if len(tokens) - start <= _STYLE_TOKENS), max(HEADER, len(tokens) - _STYLE_TOKENS))
+        row = np.concatenate((tokens[:HEADER], tokens[begin:])).astype(np.int64)
+        rows = np.repeat(row[None], len(self.styles), 0)
+        rows[:, 1] = [self.tokenizer.ids[f"Style_{style}"] for style in self.styles]
         batch = torch.from_numpy(rows).to(self.device)
         with self._at_work(), torch.inference_mode():
-            logits = self.system.net(batch[:, :-1])[0].float()
-            nll = torch.nn.functional.cross_entropy(logits[:, 2:].flatten(0, 1), batch[:, 3:].flatten(), reduction="none")
-        return STYLES[int(nll.view(len(STYLES), -1).sum(1).argmin())] if nll.numel() else STYLES[0]
+            logits = self.system.net(batch[:, :-1])[0][:, HEADER - 1 :].float()
+            given = batch[:, HEADER:].flatten()
+            nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), given, reduction="none").view(len(rows), -1)
+        return self.styles[int(nll.sum(1).argmin())]
 
     def _grammar(self, plan: Plan, wanted: Wishes) -> Steered:
         """Make the grammar of a plan, with the rules that the wishes ask for."""
@@ -230,22 +241,25 @@ class Composer:
         plan.free_metre, plan.free_tempo = not locks.metre, not locks.tempo
         # An accompaniment may be silent where the part is not.
         rules: list[Rule] = [PartRule(self.tokenizer, plan.part, plan.part_programs) if plan.part else LivelyRule(self.tokenizer)]
-        if plan.programs is None or not locks.instruments:
-            rules.append(CrewRule(self.tokenizer))
+        programs = plan.programs if locks.instruments else None
+        if programs is None:
+            rules.append(CrewRule(self.tokenizer, sorted({*(plan.programs or ()), *plan.part_programs})))
         if plan.key is not None and locks.key != "off" and wanted.chords is None:
             # Chords that were asked for have the last word on what is heard.
             usual = plan.usual if wanted.key is None else None
             gap = plan.mode == "infill"
             rules.append(KeyRule(self.tokenizer, plan.key, wanted.key_strength, plan.bars, plan.metres[0], usual, around=gap))
-        if plan.texture is not None and plan.programs is not None and locks.instruments:
-            until = plan.bars if wanted.end else np.inf  # an ending may be fuller
-            rules.append(TextureRule(
-                self.tokenizer, plan.texture, plan.metres[0], plan.programs, part=plan.part, part_programs=plan.part_programs, until=until
-            ))  # fmt: skip
+        # Of what has a prompt's instruments the prompt tells how thick it is, else the style.
+        texture = plan.texture if programs is not None else None if plan.programs is None or plan.texture is None else plan.texture.loose()
+        texture = texture or usual_texture(plan.style or "other")
+        part = {"part": plan.part, "part_programs": plan.part_programs}
+        until = plan.bars if wanted.end else np.inf  # the ending has rules of its own
+        rules.append(TextureRule(self.tokenizer, texture, plan.metres[0], programs, until=until, **part))
         if wanted.chords is not None:
             rules.append(ChordRule(self.tokenizer, parse_chords(wanted.chords)))
         if wanted.end:
-            rules.append(EndingRule(self.tokenizer, plan.bars, plan.key))
+            others = programs is None or any(program >= 0 for program in programs - set(plan.part_programs))
+            rules.append(EndingRule(self.tokenizer, plan.bars, plan.key, plan.texture, plan.metres[0], pitched=others, **part))
         return Steered(grammar, self.tokenizer, rules, written=1, position=0 if plan.mode in ("new", "accompany") else -1)
 
     def _tokens(self, plan: Plan, grammars: Sequence[Steered], wanted: Wishes, seed: int) -> Iterator[tuple[int, int]]:
@@ -283,6 +297,13 @@ def _load(path: Path) -> Compose:
     if about.system != "compose":
         raise CheckpointError(f"expected a model that composes, found {path.stem}, which was made to {about.system}: use another")
     return checkpoint.load(path)
+
+
+def _styles(card: dict[str, Any]) -> tuple[str, ...]:
+    """Name the styles that a model was trained on, by the collections on its card; all where it does not say, or of some not."""
+    folders = (card.get("data") or {}).get("folders") or []
+    known = {_COLLECTIONS.get(Path(str(folder)).stem) for folder in folders}
+    return tuple(style for style in STYLES if style in known) if known and None not in known else STYLES
 
 
 def _read(prompt) -> tuple[Any, str]:

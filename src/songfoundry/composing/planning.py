@@ -39,6 +39,7 @@ class Plan:
         a minute), where each tempo begins. key : 0-23 or None. scale : bool (12,) or None. programs : those that may play, or None.
     part : notes that are forced, by written bar. part_programs : the programs of that part, as the tokens say them.
     homes : the track of `base` that each program of the tokens stands for.
+    heard : int32, tokens of the prompt by which its style is told; none where there is no prompt.
     prompt_bars : bars of the prompt. usual : float (12,), how long each pitch class sounds in the
         prompt, or None. texture : how thick the prompt is, by the tokens' programs, or None.
     free_metre, free_tempo : whether tokens may say others. said : sentences for the user.
@@ -60,6 +61,7 @@ class Plan:
     part: dict[int, list[tuple[int, list[int]]]] = field(default_factory=dict)
     part_programs: tuple[int, ...] = ()
     homes: dict[int, int] = field(default_factory=dict)
+    heard: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     prompt_bars: int = 0
     usual: np.ndarray | None = None
     texture: Texture | None = None
@@ -91,9 +93,9 @@ def continued(tokenizer, score, *, name: str, bars: int, room: int, style: str |
     qpm, changes = arranging.mean_qpm(base, before, prompt.end)
     if changes:
         said.append(f"the prompt's tempo changes: the mean of its last {_LAST_BARS} bars, {qpm:.1f} quarter notes a minute, goes on")
-    key, scale = key_and_scale(prompt.notes, key, find_key, said)
+    key, scale = key_and_scale(prompt.notes, key, find_key, said, prompt.score)
     tokens = _last_bars(tokenizer, _encoded(tokenizer, prompt.spread, prompt.bars, style, key), len(prompt.bars), room, said)
-    tokens = np.concatenate((tokens, _bar(tokenizer, metre)))
+    heard, tokens = tokens, np.concatenate((tokens, _bar(tokenizer, metre)))
     clock = base.ticks_per_quarter
     since = prompt.bars[max(0, len(prompt.bars) - _USUAL_BARS)].tick / clock
     quarters = prompt.end / clock - since
@@ -102,7 +104,7 @@ def continued(tokenizer, score, *, name: str, bars: int, room: int, style: str |
     arranging.release(base, prompt.end)
     return Plan(
         "continue", base, prompt.end, None, tokens, bars, [metre], (last.numerator, last.denominator), [(0.0, qpm)], key, scale,
-        programs_of(prompt.spread), style, homes=prompt.homes, prompt_bars=len(prompt.bars), said=said,
+        programs_of(prompt.spread), style, homes=prompt.homes, heard=heard, prompt_bars=len(prompt.bars), said=said,
         usual=sounding(prompt.notes), texture=texture_of(notes_of(prompt.spread), quarters, since),
     )  # fmt: skip
 
@@ -113,7 +115,7 @@ def anew(tokenizer, *, bars: int, metre: tuple[int, int], qpm: float, style: str
     held = token_metre(tokenizer, *metre)
     tokens = _opening(tokenizer, base, held, style, key)
     scale = scale_of(key) if key is not None else None
-    return Plan("new", base, 0, None, tokens, bars, [held], metre, [(0.0, qpm)], key, scale, None, style)
+    return Plan("new", base, 0, None, tokens, bars, [held], metre, [(0.0, qpm)], key, scale, {-1} if style == "drums" else None, style)
 
 
 def accompany(
@@ -130,7 +132,7 @@ def accompany(
     prompt = read(score, tokenizer, name)
     number = find_track(prompt.score, part)
     others = [n for n, track in enumerate(prompt.score.tracks) if n != number and len(track.notes)]
-    key, scale = key_and_scale(prompt.notes, key, find_key, prompt.said)
+    key, scale = key_and_scale(prompt.notes, key, find_key, prompt.said, prompt.score)
     programs = {program_of(prompt.spread.tracks[n]) for n in others} or None
     base, alone = arranging.without(prompt.score, 0, prompt.end + 1, others), prompt.spread.copy()
     for other in reversed([n for n in range(len(alone.tracks)) if n != number]):
@@ -145,7 +147,8 @@ def accompany(
     return Plan(
         "accompany", base, 0, limit, _opening(tokenizer, base, metres[0], style, key), len(lines), metres,
         (lines[0].numerator, lines[0].denominator), pace, key, scale, None if programs is None else programs | {kept}, style,
-        part_tokens(tokenizer, ids), (kept,), prompt.homes, said=prompt.said, usual=sounding(prompt.notes),
+        part_tokens(tokenizer, ids), (kept,), prompt.homes, _encoded(tokenizer, prompt.spread, prompt.bars, style, key), said=prompt.said,
+        usual=sounding(prompt.notes),
         texture=texture_of(notes_of(prompt.spread), prompt.end / clock),
     )  # fmt: skip
 
@@ -165,7 +168,7 @@ def infill(
         raise ConfigError(f"expected bars from 1 to {count} after --replace-bars, found {first}-{last}: choose among them")
     gap = prompt.bars[first - 1 : last]
     begin, end = gap[0].tick, gap[-1].end
-    key, scale = key_and_scale(prompt.notes, key, find_key, said)
+    key, scale = key_and_scale(prompt.notes, key, find_key, said, prompt.score)
     ids = _encoded(tokenizer, prompt.spread, prompt.bars, style, key)
     header = tokenizer.bars(ids)[0]
     half = max(1, room // 2)
@@ -179,7 +182,7 @@ def infill(
     around = notes.keep((notes.starts < begin / clock) | (notes.starts >= end / clock))
     return Plan(
         "infill", base, begin, end, tokens, len(gap), metres, (gap[0].numerator, gap[0].denominator), _pace(base, begin), key, scale,
-        programs_of(prompt.spread), style, homes=prompt.homes, prompt_bars=count, said=said,
+        programs_of(prompt.spread), style, homes=prompt.homes, heard=ids, prompt_bars=count, said=said,
         usual=sounding(prompt.notes), texture=texture_of(around, (prompt.end - end + begin) / clock),
     )  # fmt: skip
 

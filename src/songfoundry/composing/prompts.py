@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from songfoundry.errors import ConfigError, InputError
-from songfoundry.metrics.key import key_of
+from songfoundry.metrics.key import key_scores, relative
 from songfoundry.metrics.music import Notes
 from songfoundry.notes import arranging
 from songfoundry.notes.arranging import Bar
@@ -25,6 +25,8 @@ MAX_SECONDS = 3600.0
 """Longest prompt."""
 _SHARE = 0.05
 """A pitch class that sounds for this share of the prompt's time belongs to its scale, whatever its key."""
+_CLASH = 0.25
+"""Where the estimate fits better by this much (difference of correlations) than the keys of the signature, the signature is wrong."""
 _KNOWN_KEY_NOTES = 8
 """Fewer pitched notes than this tell no key."""
 
@@ -138,18 +140,41 @@ def notes_of(score) -> Notes:
     return Notes(time / clock, duration / clock, pitch, velocity, program)
 
 
-def key_and_scale(notes: Notes, key: int | None, find: bool, said: list[str]) -> tuple[int | None, np.ndarray | None]:
-    """Tell a prompt's key (unless it is given) and the scale that goes on: the key's, and what the prompt uses besides."""
+def key_and_scale(
+    notes: Notes, key: int | None, find: bool, said: list[str], score=None
+) -> tuple[int | None, np.ndarray | None]:  # fmt: skip
+    """Tell a prompt's key (unless it is given) and the scale that goes on: the key's, and what the prompt uses besides.
+
+    The key is estimated from the notes; where a key signature holds at the end of `score`, its major or minor key is taken, unless
+    another fits much better: files that nobody gave a signature often say C major.
+    """
     pitched = notes.pitched
     if key is None and find:
         if len(pitched) < _KNOWN_KEY_NOTES:
             said.append(f"{len(pitched)} pitched notes tell no key: none is kept")
             return None, None
-        key = key_of(notes)
+        scores = key_scores(notes)
+        key = int(scores.argmax()) if scores.any() else None
+        signed = None if score is None or key is None else _signed(score)
+        if signed is not None:
+            best = max((signed, relative(signed)), key=lambda one: scores[one])
+            key = best if scores[key] - scores[best] <= _CLASH else key
     if key is None:
         return None, None
     sounding = np.bincount(pitched.pitches % 12, weights=pitched.durations, minlength=12)
     return key, scale_of(key) | (sounding >= _SHARE * max(sounding.sum(), 1e-9)) & (sounding > 0)
+
+
+def _signed(score) -> int | None:
+    """Give the major key of the key signature that holds at the end of a score; None where it has none.
+
+    A signature from the first tick of no sharps or flats is what programs write that know none: it tells nothing.
+    """
+    end = arranging.last_onset(score)
+    held = [event for event in sorted(score.key_signatures, key=lambda event: event.time) if event.time <= end]
+    if not held or (len(held) == 1 and not held[0].key and not held[0].tonality and not held[0].time):
+        return None
+    return held[-1].key * 7 % 12
 
 
 def scale_of(key: int) -> np.ndarray:

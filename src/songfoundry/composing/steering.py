@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from songfoundry.composing.chords import Chord, triad
+from songfoundry.composing.chords import Chord
 
-__all__ = ["ChordRule", "CrewRule", "EndingRule", "LivelyRule", "PartRule", "Rule", "Steered", "beats", "part_tokens"]
+__all__ = ["ChordRule", "CrewRule", "LivelyRule", "PartRule", "Rule", "Steered", "beats", "part_tokens", "pitch_classes"]
 
 _FORBIDDEN = -np.inf
 
@@ -98,7 +98,7 @@ class ChordRule(Rule):
 
     def __init__(self, tokenizer, chords: Sequence[Chord], strength: float = 4.0):
         self.chords, self._masks = list(chords), []
-        classes = _pitch_classes(tokenizer)
+        classes = pitch_classes(tokenizer)
         for chord in chords:
             inside = np.isin(classes, list(chord.tones))
             self._masks.append((inside, np.where((classes >= 0) & ~inside & bool(chord.tones), np.float32(-strength), np.float32(0))))
@@ -124,79 +124,36 @@ class LivelyRule(Rule):
 
 
 class CrewRule(Rule):
-    """Keep the number of instruments to what a MIDI file has channels for."""
+    """Keep instruments few, and let them come in one by one: what a model's learned pieces play together all of them never did.
 
-    def __init__(self, tokenizer, most: int = 15):
-        self.most, self._heard = most, np.zeros(tokenizer.size, bool)
+    Parameters
+    ----------
+    known : programs that play already, drums -1. most : how many there may be in all, the known ones and drums included.
+    new : how many may come in during a bar.
+    """
+
+    def __init__(self, tokenizer, known: Sequence[int] = (), most: int = 6, new: int = 2):
+        self.most, self.new, self._bar, self._came = max(most, len(known)), new, 0, 0
         self._programs = tokenizer.kinds == "Program"
-        self._drums = tokenizer.ids["Program_-1"]
+        self._heard = np.isin(tokenizer.names, [f"Program_{program}" for program in known])
 
     def shape(self, mask: np.ndarray, grammar: Steered) -> None:
-        """Forbid further instruments once there are enough; drums have a channel of their own."""
-        if self._heard.sum() >= self.most:
-            strange = self._programs & ~self._heard
-            strange[self._drums] = False
-            mask[strange] = _FORBIDDEN
+        """Forbid further instruments once there are enough."""
+        came = self._came if grammar.written == self._bar else 0
+        if self._heard.sum() >= self.most or came >= self.new:
+            mask[self._programs & ~self._heard] = _FORBIDDEN
 
     def see(self, token: int, grammar: Steered) -> None:
         """Notice an instrument."""
-        if self._programs[token] and token != self._drums:
-            self._heard[token] = True
+        if self._programs[token] and not self._heard[token]:
+            self._came = self._came + 1 if grammar.written == self._bar else 1
+            self._bar, self._heard[token] = grammar.written, True
 
     def copy(self) -> "CrewRule":
         """Copy with the instruments heard."""
         new = object.__new__(CrewRule)
         new.__dict__.update(self.__dict__)
         new._heard = self._heard.copy()
-        return new
-
-
-class EndingRule(Rule):
-    """Bring the music to rest in its last bar: the tonic triad on the downbeat, held; nothing after it.
-
-    The first pitched note of that bar is the tonic, the others are of its triad; drums may strike the downbeat too. Where no
-    key is known the rule holds the rhythm alone.
-
-    Parameters
-    ----------
-    last : number of the last bar, the first that is written being 1. key : 0-23, or None.
-    """
-
-    def __init__(self, tokenizer, last: int, key: int | None):
-        self.last, self._tonic_struck = last, False
-        self._starts = tokenizer.kinds == "Position"
-        self._starts[tokenizer.ids["Position_0"]] = False
-        classes = _pitch_classes(tokenizer)
-        pitched = classes >= 0
-        self._strange = pitched & ~np.isin(classes, list(triad(key))) if key is not None else np.zeros(len(classes), bool)
-        self._not_tonic = pitched & (classes != key % 12) if key is not None else self._strange
-        self._leaves = np.isin(tokenizer.kinds, ["Bar"])
-        self._leaves[tokenizer.eos] = True
-        self._pitched = pitched
-        self._short = np.zeros(len(classes), np.float32)
-        for token in np.flatnonzero(tokenizer.kinds == "Duration"):
-            long = beats(tokenizer.names[token])
-            self._short[token] = -max(0.0, 2.0 - long) * 6.0  # nats: a note under two beats is unlikely, one of a half is not written
-
-    def shape(self, mask: np.ndarray, grammar: Steered) -> None:
-        """Leave only the downbeat, the triad, and long notes, once the last bar has begun."""
-        if grammar.written < self.last:
-            return
-        mask[self._starts] = _FORBIDDEN
-        mask[self._strange if self._tonic_struck else self._not_tonic] = _FORBIDDEN
-        mask += self._short
-        if not self._tonic_struck and not grammar.struck:
-            mask[self._leaves] = _FORBIDDEN
-
-    def see(self, token: int, grammar: Steered) -> None:
-        """Notice the tonic."""
-        if grammar.written >= self.last and self._pitched[token]:
-            self._tonic_struck = True
-
-    def copy(self) -> "EndingRule":
-        """Copy with the memory of the tonic."""
-        new = object.__new__(EndingRule)
-        new.__dict__.update(self.__dict__)
         return new
 
 
@@ -294,7 +251,7 @@ def _force(mask: np.ndarray, token: int) -> None:
     mask[token] = 0.0
 
 
-def _pitch_classes(tokenizer) -> np.ndarray:
+def pitch_classes(tokenizer) -> np.ndarray:
     """Give the pitch class of each token: 0-11 for pitches, -1 for all others, drums among them."""
     classes = np.full(tokenizer.size, -1)
     for token in np.flatnonzero(tokenizer.kinds == "Pitch"):

@@ -1,6 +1,7 @@
 """Say how music is to be written: what a user may choose, with its limits, and what does not go together."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -68,10 +69,13 @@ class Wishes(Config):
         kept = {name: name in words for name in ("metre", "tempo", "instruments")}
         return Locks(key=key, key_strength=self.key_strength, **kept)
 
-    def style_name(self) -> str | None:
-        """Give the style; raises `ConfigError` for an unknown one."""
+    def style_name(self, learned: Sequence[str] = STYLES) -> str | None:
+        """Give the style, one of those that the model has learned; raises `ConfigError` for another one."""
         if self.style is not None and self.style not in STYLES:
-            raise ConfigError(f"expected a style after --style, found {self.style!r}: {nearest(self.style, list(STYLES))}")
+            raise ConfigError(f"expected a style after --style, found {self.style!r}: {nearest(self.style, list(learned))}")
+        if self.style is not None and self.style not in learned:
+            known = ", ".join(learned)
+            raise ConfigError(f"expected a style that the model has learned after --style, found {self.style}: take one of {known}")
         return self.style
 
     def gap(self) -> tuple[int, int]:

@@ -22,7 +22,7 @@ PERMISSIVE = ("MIT", "BSD-3-Clause", "CC BY 4.0", "CC-BY-4.0", "CC0", "CC0-1.0",
 MIDI_SUFFIXES = {".mid", ".midi"}
 
 # What of a collection's music is known beforehand: the style it is a model of. Others are "other".
-_STYLES = {
+STYLE_OF = {
     "pop909": "pop", "nottingham": "folk", "jsb": "chorale", "maestro": "piano", "multitrack": "band", "groove": "drums",
 }  # fmt: skip
 
@@ -99,7 +99,7 @@ def _archive(place: Path, _changed: tuple) -> Collection:
         pieces = tuple(
             Piece(
                 f"{name}/{entry.get('id') or Path(entry['path']).with_suffix('')}", name, _split(entry["split"]),
-                entry.get("licence", about["licence"]), _STYLES.get(name, "other"), place, entry.get("path", entry.get("id", "")), entry,
+                entry.get("licence", about["licence"]), STYLE_OF.get(name, "other"), place, entry.get("path", entry.get("id", "")), entry,
             )
             for entry in about["items"]
         )  # fmt: skip
