@@ -162,7 +162,8 @@ def _opened(system: Compose, row: _Row):
         first = next((n for n, start in enumerate(starts) if len(ids) - start + HEADER + 4 <= most), len(starts) - 1)
         ids = np.asarray(system.tokenizer.cut(ids, first, len(starts)))
         ids = np.concatenate((ids[:HEADER], ids[HEADER:][HEADER - most :]))
-    if len(ids) > 1:
-        _, cache = system.net(torch.as_tensor(ids[:-1], dtype=torch.long, device=system.device)[None], cache)
-    row.window, row.pending = len(ids), [int(ids[-1])]
+    waiting = max(1, len(row.pending))  # both contexts of a piece read on in step
+    if len(ids) > waiting:
+        _, cache = system.net(torch.as_tensor(ids[:-waiting], dtype=torch.long, device=system.device)[None], cache)
+    row.window, row.pending = len(ids), ids[-waiting:].tolist()
     return cache
