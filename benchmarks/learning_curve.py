@@ -52,11 +52,11 @@ def separation(rows: list[dict]) -> list[str]:
 
 def composing(rows: list[dict]) -> list[str]:
     """Write the table of a net that composes."""
-    lines = ["| run | step | tokens seen, M | hours of training | nats a token | perplexity | nats a note |", "|---" * 7 + "|"]
+    lines = ["| run | step | tokens seen, M | nats a token | perplexity | nats a note |", "|---" * 6 + "|"]
     for row in rows:
         nats, note = row["score"]["nll"], row["score"]["nll_note"]
         figures = f"{nats:.3f} | {math.exp(nats):.2f} | {note:.3f}"
-        lines.append(f"| {row['run']} | {row['step']} | {row['seen'] / 1e6:.1f} | {row['time']:.2f} | {figures} |")
+        lines.append(f"| {row['run']} | {row['step']} | {row['seen'] / 1e6:.1f} | {figures} |")
     return lines
 
 
