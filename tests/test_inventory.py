@@ -49,6 +49,13 @@ def test_a_shipped_model_has_a_whole_card_and_is_small():
     assert sum(row["mib"] for row in shipped) < 95
 
 
+def test_licences_are_told_of_each_model_that_is_used(tmp_path):
+    path = known_models.save(tmp_path / "a+b.safetensors", known_models.system())
+    assert inventory.licences(str(path), "separate") == ["a+b: test"]
+    both = inventory.licences("bsrnn-medium+bsrnn-small", "separate")
+    assert [line.split(":")[0] for line in both] == ["bsrnn-medium", "bsrnn-small"] and all("research use only" in line for line in both)
+
+
 def test_doctor_reports_what_a_bug_report_needs():
     run = subprocess.run([sys.executable, "-m", "songfoundry", "doctor", "--json"], capture_output=True, text=True, check=True)
     report = json.loads(run.stdout)

@@ -7,7 +7,9 @@ import typer
 
 def compose(
     prompts: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT.mid|DIR]...", help="None: from nothing.")] = None,
-    model: Annotated[str | None, typer.Option(help="transformer, lstm, a name, or a .safetensors. Default: transformer.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="transformer, permissive (data free to share), lstm, a name or a .safetensors. Default: transformer.")
+    ] = None,
     bars: Annotated[int | None, typer.Option(help="How many to write. Default: 8; with --melody all of that track.")] = None,
     variations: Annotated[int | None, typer.Option(help="How many pieces for each prompt. Default: 4.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same music.")] = 0,
@@ -48,9 +50,9 @@ def compose(
     unfinished file is left).
     """
     from songfoundry.audio.atomic import check_target
-    from songfoundry.cli.progress import Bar, stopping
+    from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.composing import verb as composing
-    from songfoundry.composing.composer import DEFAULT_MODEL
+    from songfoundry.composing.composer import DEFAULT_MODEL, SHORT_NAMES
     from songfoundry.errors import Cancelled
 
     wishes = {
@@ -74,6 +76,8 @@ def compose(
     if pieces and json not in (None, "-"):
         composing.write_report(json, pieces)
     _report(outcomes, as_json=json == "-")
+    if pieces:
+        tell_licences(SHORT_NAMES.get(model or DEFAULT_MODEL, model), "compose")
     failed = sum(outcome.error is not None for outcome in outcomes)
     if len(outcomes) > 1 and failed:
         typer.echo(f"{failed} of {len(outcomes)} prompts failed", err=True)

@@ -50,7 +50,9 @@ def separation(
 
 @evaluate.command()
 def compose(
-    model: Annotated[list[str] | None, typer.Option(help="transformer, lstm, a name or path; repeatable. Default: transformer.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="transformer, permissive, lstm, a name or path; repeatable. Default: transformer.")
+    ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Folder of MIDI files. Default: midi/prompts below SONGFOUNDRY_DATA.")] = None,
     collections: Annotated[str | None, typer.Option(help="pop909,nottingham ... below SONGFOUNDRY_DATA/midi. Default: five.")] = None,
     files: Annotated[int, typer.Option(help="So many held-out pieces, the collections in turn.")] = 100,

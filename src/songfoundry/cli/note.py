@@ -44,7 +44,7 @@ def note(
     Prints the paths that were written on standard output, and on standard error the pitch that each note was measured to have.
     Exit code: 0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
-    from songfoundry.cli.progress import Bar, stopping
+    from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.timbre import verb
     from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator
@@ -98,6 +98,8 @@ def note(
         _tell_notes(made, seed, quiet=json)
     for sentence in made.said:
         typer.echo(f"  {sentence}", err=True)
+    if not json:
+        tell_licences(model or DEFAULT_MODEL, "note")
 
 
 def _check_together(modes: dict, against: dict, for_midi: dict) -> None:

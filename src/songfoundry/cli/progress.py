@@ -22,6 +22,14 @@ class _Signals:
         self.event.set()
 
 
+def tell_licences(model: str, system: str) -> None:
+    """Say on standard error under which licence the weights are that were used."""
+    from songfoundry import inventory
+
+    for line in inventory.licences(model, system):
+        typer.echo(f"Licence of the weights of {line}", err=True)
+
+
 @contextmanager
 def stopping():
     """Turn Ctrl-C and SIGTERM into an event: an exception could be lost in a codec's callback."""

@@ -47,7 +47,7 @@ def separate(
     scale, --clip-mode rescale turns all of them down by one gain, which a part takes from itself and not from the whole song.
     """
     from songfoundry import hardware
-    from songfoundry.cli.progress import Bar, stopping
+    from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.separating import batch
     from songfoundry.separating.separator import DEFAULT_MODEL
@@ -66,6 +66,8 @@ def separate(
             typer.echo("stopped: no unfinished file was left", err=True)
             raise typer.Exit(128 + stop.number) from None
     _report(outcomes, json, aside=out == "-")
+    if not json and any(outcome.result is not None for outcome in outcomes):
+        tell_licences(model or DEFAULT_MODEL, "separate")
     failed = sum(outcome.error is not None for outcome in outcomes)
     if len(outcomes) > 1 and failed:
         typer.echo(f"{failed} of {len(outcomes)} songs failed", err=True)

@@ -33,11 +33,12 @@ from songfoundry.notes.vocabulary import HEADER, STYLES
 from songfoundry.systems.compose import Compose
 from songfoundry.systems.sampling import Sampling
 
-__all__ = ["DEFAULT_MODEL", "Composer"]
+__all__ = ["DEFAULT_MODEL", "SHORT_NAMES", "Composer"]
 
 DEFAULT_MODEL = "transformer"
 """Name of the model that writes where none is named."""
-_SHORT_NAMES = {"lstm": "compose-lstm", "transformer": "compose-transformer"}
+SHORT_NAMES = {"lstm": "compose-lstm", "transformer": "compose-transformer", "permissive": "compose-transformer-permissive"}
+"""What the shipped models are called for short."""
 _BAR_TOKENS = 1024
 """More tokens than this in a bar on average, and the writing stops: no music is as dense."""
 _STYLE_TOKENS = 256
@@ -49,7 +50,7 @@ class Composer:
 
     Parameters
     ----------
-    model : "transformer", "lstm", the name of another shipped or local model, the path of a `.safetensors`, or a system that is built.
+    model : one of `SHORT_NAMES`, the name of another shipped or local model, the path of a `.safetensors`, or a system that is built.
     device : "auto", "cpu", "cuda", "cuda:1" or "mps". threads : CPU threads; None for the cores that are free now.
 
     Raises
@@ -67,7 +68,7 @@ class Composer:
             self.styles = STYLES
         else:
             name = os.fspath(model)
-            path = inventory.find_model(_SHORT_NAMES.get(name, name), "compose")
+            path = inventory.find_model(SHORT_NAMES.get(name, name), "compose")
             self.system, self.name = _load(path), path.stem
             self.styles = _styles(checkpoint.read_header(path).card)
         if self.system.config.tokens.kind != "remi":
