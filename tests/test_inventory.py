@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from songfoundry import checkpoint, inventory
 from songfoundry.cli import app
+from songfoundry.cli.progress import tell_licences
+from songfoundry.separating.models import find
 
 
 def test_local_models_are_listed_with_their_cards_and_damaged_ones_named(tmp_path, monkeypatch):
@@ -49,11 +51,13 @@ def test_a_shipped_model_has_a_whole_card_and_is_small():
     assert sum(row["mib"] for row in shipped) < 95
 
 
-def test_licences_are_told_of_each_model_that_is_used(tmp_path):
+def test_licences_are_told_of_each_model_that_is_used(tmp_path, capsys):
     path = known_models.save(tmp_path / "a+b.safetensors", known_models.system())
-    assert inventory.licences(str(path), "separate") == ["a+b: test"]
-    both = inventory.licences("bsrnn-medium+bsrnn-small", "separate")
-    assert [line.split(":")[0] for line in both] == ["bsrnn-medium", "bsrnn-small"] and all("research use only" in line for line in both)
+    tell_licences(*find(path), *find("bsrnn-medium+bsrnn-small"))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "Licence of the weights of a+b: test" and len(told) == 3
+    assert [line.split(":")[0].split()[-1] for line in told[1:]] == ["bsrnn-medium", "bsrnn-small"]
+    assert all("research use only" in line for line in told[1:])
 
 
 def test_doctor_reports_what_a_bug_report_needs():

@@ -32,13 +32,6 @@ def find_model(name: str | os.PathLike, system: str | None = None) -> Path:
     return checkpoint.resolve(os.fspath(name), (local_models(),), system)
 
 
-def licences(name: str | os.PathLike, system: str | None = None) -> list[str]:
-    """Say under which licence the weights of a model are, "NAME: LICENCE"; of each where several are averaged ("a+b")."""
-    parts = [name] if Path(name).is_file() else os.fspath(name).split("+")
-    paths = [find_model(part, system) for part in parts]
-    return [f"{path.stem}: {checkpoint.read_header(path).card.get('licence', 'not stated')}" for path in paths]
-
-
 def models() -> list[dict[str, Any]]:
     """List the shipped models and the user's own, each with what its file says of itself.
 

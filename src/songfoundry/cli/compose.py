@@ -52,7 +52,7 @@ def compose(
     from songfoundry.audio.atomic import check_target
     from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.composing import verb as composing
-    from songfoundry.composing.composer import DEFAULT_MODEL, SHORT_NAMES
+    from songfoundry.composing.composer import DEFAULT_MODEL, find
     from songfoundry.errors import Cancelled
 
     wishes = {
@@ -77,7 +77,7 @@ def compose(
         composing.write_report(json, pieces)
     _report(outcomes, as_json=json == "-")
     if pieces:
-        tell_licences(SHORT_NAMES.get(model or DEFAULT_MODEL, model), "compose")
+        tell_licences(find(model or DEFAULT_MODEL))
     failed = sum(outcome.error is not None for outcome in outcomes)
     if len(outcomes) > 1 and failed:
         typer.echo(f"{failed} of {len(outcomes)} prompts failed", err=True)

@@ -36,19 +36,23 @@ def models(
 def _card(row: dict) -> str:
     """Write a model's card as a section of a page."""
     card, data = row["card"], row["card"].get("data", {})
-    seen = f"{card['tokens_seen']:,} tokens" if card.get("tokens_seen") else f"{card.get('hours_seen')} h of audio"
     versions = ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items() if version)
     amounts = [f"{data[name]:,} {name}" for name in ("songs", "hours", "pieces", "notes", "tokens") if name in data]
     told = {
         "system, net": ", ".join(str(part) for part in (row["system"], row["net"], row["preset"]) if part), "size": f"{row['mib']} MiB",
         "licence": card.get("licence", "not stated"), "recipe": f"`recipes/{card.get('recipe')}.toml`",
-        "trained": f"{card.get('steps'):,} steps, {seen} seen, {card.get('date')}; {versions}",
+        "trained": f"{card.get('steps'):,} steps, {_seen(card)} seen, {card.get('date')}; {versions}",
         "data": f"{', '.join(amounts)} ({', '.join(dict.fromkeys(data.get('folders', [])))})",
         "licences of the data": ", ".join(data.get("licences", [])),
     }  # fmt: skip
     told |= {where: _figures(scores) for where, scores in card.get("scores", {}).items()}
     table = ["| | |", "|---|---|", *(f"| {key} | {what} |" for key, what in told.items())]
     return "\n".join([f"## {row['name']}", "", f"{card.get('about', '')}.", "", *table]) + "\n"
+
+
+def _seen(card: dict) -> str:
+    """Say how much a model has seen."""
+    return f"{card['tokens_seen']:,} tokens" if card.get("tokens_seen") else f"{card.get('hours_seen')} h of audio"
 
 
 def _figures(scores: dict) -> str:
@@ -69,14 +73,13 @@ def _describe(row: dict) -> str:
         lines.append(f"  about     {card['about']}")
     if data:
         if "pieces" in data:
-            tokens = card.get("tokens_seen")
-            seen, source = f", {tokens:,} tokens seen" if tokens else "", f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
+            source = f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
         elif "songs" not in data and "notes" in data:
-            seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data['notes']:,} single notes"
+            source = f"{data['notes']:,} single notes"
         else:
-            seen, source = f", {card.get('hours_seen')} h of audio seen", f"{data.get('songs')} songs ({data.get('hours')} h)"
+            source = f"{data.get('songs')} songs ({data.get('hours')} h)"
         folders = ", ".join(dict.fromkeys(data.get("folders", [])))
-        lines.append(f"  trained   {card.get('steps')} steps{seen}, from {source}: {folders}")
+        lines.append(f"  trained   {card.get('steps')} steps, {_seen(card)} seen, from {source}: {folders}")
     for where, scores in card.get("scores", {}).items():
         lines.append(f"  scores    {where}: {_figures(scores)}")
     return "\n".join(lines) + "\n"

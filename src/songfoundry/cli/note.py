@@ -47,7 +47,7 @@ def note(
     from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.timbre import verb
-    from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator
+    from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator, find
 
     _check_together(
         {"--midi": midi, "--morph": morph, "--like": like, "--load-timbre": load_timbre},
@@ -99,7 +99,7 @@ def note(
     for sentence in made.said:
         typer.echo(f"  {sentence}", err=True)
     if not json:
-        tell_licences(model or DEFAULT_MODEL, "note")
+        tell_licences(find(model or DEFAULT_MODEL))
 
 
 def _check_together(modes: dict, against: dict, for_midi: dict) -> None:

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -22,12 +23,12 @@ class _Signals:
         self.event.set()
 
 
-def tell_licences(model: str, system: str) -> None:
-    """Say on standard error under which licence the weights are that were used."""
-    from songfoundry import inventory
+def tell_licences(*models: Path) -> None:
+    """Say on standard error under which licence the weights are that were used, by their files."""
+    from songfoundry import checkpoint
 
-    for line in inventory.licences(model, system):
-        typer.echo(f"Licence of the weights of {line}", err=True)
+    for path in models:
+        typer.echo(f"Licence of the weights of {path.stem}: {checkpoint.read_header(path).card.get('licence', 'not stated')}", err=True)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def separate(
     from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.separating import batch
+    from songfoundry.separating.models import find
     from songfoundry.separating.separator import DEFAULT_MODEL
 
     hardware.keep_memory()
@@ -67,7 +68,7 @@ def separate(
             raise typer.Exit(128 + stop.number) from None
     _report(outcomes, json, aside=out == "-")
     if not json and any(outcome.result is not None for outcome in outcomes):
-        tell_licences(model or DEFAULT_MODEL, "separate")
+        tell_licences(*find(model or DEFAULT_MODEL))
     failed = sum(outcome.error is not None for outcome in outcomes)
     if len(outcomes) > 1 and failed:
         typer.echo(f"{failed} of {len(outcomes)} songs failed", err=True)

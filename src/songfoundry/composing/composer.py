@@ -33,7 +33,7 @@ from songfoundry.notes.vocabulary import HEADER, STYLES
 from songfoundry.systems.compose import Compose
 from songfoundry.systems.sampling import Sampling
 
-__all__ = ["DEFAULT_MODEL", "SHORT_NAMES", "Composer"]
+__all__ = ["DEFAULT_MODEL", "SHORT_NAMES", "Composer", "find"]
 
 DEFAULT_MODEL = "transformer"
 """Name of the model that writes where none is named."""
@@ -67,10 +67,9 @@ class Composer:
             self.system, self.name = model.eval(), model.config.net
             self.styles = STYLES
         else:
-            name = os.fspath(model)
-            path = inventory.find_model(SHORT_NAMES.get(name, name), "compose")
+            path = find(model)
             self.system, self.name = _load(path), path.stem
-            self.styles = _styles(checkpoint.read_header(path).card)
+            self.styles = _styles(self.system.checkpoint.card)
         if self.system.config.tokens.kind != "remi":
             kind = self.system.config.tokens.kind
             raise CheckpointError(f"expected a model that writes bars and instruments, found {self.name} for {kind} tokens: use another")
@@ -290,6 +289,11 @@ class Composer:
         finally:
             if before != self.threads:
                 torch.set_num_threads(before)
+
+
+def find(model: str | os.PathLike) -> Path:
+    """Find the file of a model that composes, by one of `SHORT_NAMES`, its name or its path; raises `ConfigError`."""
+    return inventory.find_model(SHORT_NAMES.get(os.fspath(model), model), "compose")
 
 
 def _load(path: Path) -> Compose:

@@ -22,7 +22,7 @@ from songfoundry.timbre.pitches import hertz, parse_pitches, pitch_name
 from songfoundry.timbre.shaping import Sound, Stroke, brightened, release_seconds, skipped
 from songfoundry.timbre.timbres import Timbre, load_timbre
 
-__all__ = ["DEFAULT_MODEL", "GeneratedNote", "NoteGenerator"]
+__all__ = ["DEFAULT_MODEL", "GeneratedNote", "NoteGenerator", "find"]
 
 DEFAULT_MODEL = "note"
 """Name of the model that makes notes where none is named."""
@@ -91,7 +91,7 @@ class NoteGenerator:
         if isinstance(model, Note):
             self.system, self.name = model.eval(), model.config.net
         else:
-            path = _resolve(os.fspath(model))
+            path = find(model)
             about = checkpoint.read_header(path)
             if about.system != "note":
                 raise CheckpointError(f"expected a model that makes notes, found {path.stem}, made to {about.system}: use another")
@@ -264,8 +264,8 @@ class NoteGenerator:
             torch.set_num_threads(before)
 
 
-def _resolve(name: str) -> Path:
-    """Find the model's file; says what to do where there is no default model yet."""
+def find(name: str | os.PathLike) -> Path:
+    """Find the file of a model of notes; the `ConfigError` says what to do where there is no default model yet."""
     if name == DEFAULT_MODEL and name not in checkpoint.shipped((inventory.local_models(),)):
         raise ConfigError(
             f"expected the model {DEFAULT_MODEL!r}, found none installed: train one (songfoundry train recipes/note-comb.toml) and "
