@@ -287,6 +287,26 @@ def test_an_rf64_that_is_cut_says_so(tmp_path):
             assert ("2.00 s promised" in (reader.shortfall or "")) == tells
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("format", ["AIFF", "AU", "W64"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_other_uncompressed_files_that_are_cut_say_so(tmp_path, format, subtype, channels):
+    soundfile.write(tmp_path / "a", music(2.0, channels=channels).T, RATE, subtype=subtype, format=format)
+    data = (tmp_path / "a").read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    for name, tells in (("a", False), ("cut", True)):
+        with io.open_reader(tmp_path / name) as reader:
+            got = sum(block.shape[1] for block in reader.blocks())
+            assert ("2.00 s promised" in (reader.shortfall or "")) == tells
+            assert (got < 1.1 * RATE) == tells
+    stream = bytearray(data)
+    if format == "AU":  # a stream of unknown length promises nothing
+        stream[8:12] = struct.pack(">I", 2**32 - 1)
+        (tmp_path / "stream").write_bytes(stream[: len(data) // 2])
+        with io.open_reader(tmp_path / "stream") as reader:
+            assert len(list(reader.blocks())) and reader.shortfall is None
+
+
 @pytest.mark.parametrize("format", ["wav", "flac", "mp3", "ogg", "opus"])
 def test_damaged_bytes_never_crash(tmp_path, format):
     rate = io.nearest_rate(format, RATE)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from songfoundry.audio import foreign, wav
+from songfoundry.audio import foreign, promises, wav
 from songfoundry.audio.atomic import write_atomic_bytes, write_atomic_text
 from songfoundry.audio.limits import MAX_CLIP_VALUES, MAX_STDIN_BYTES, Meter, check_shape
 from songfoundry.audio.writing import (
@@ -224,7 +224,7 @@ class Reader:
         self.rate, self.channels = sound.samplerate, sound.channels
         self.frames_hint = sound.frames if 0 < sound.frames < _UNKNOWN else None
         self.format, self.subtype, self.streams = sound.format, sound.subtype, 1
-        promised = wav.promise(self._source) if self.frames_hint and self.subtype.startswith(_EXACT_SEEK) else None
+        promised = promises.promise(self._source) if self.frames_hint and self.subtype.startswith(_EXACT_SEEK) else None
         if promised is not None and self.frames_hint < promised < _UNKNOWN:
             self.frames_hint, self._exact_hint = promised, True
         self.tags = {k: v for k, v in sound.copy_metadata().items() if k in TAGS and v}
