@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from songfoundry import checkpoint, config
+from songfoundry import checkpoint, config, registry
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.metrics.separation import SDR_V4
 
@@ -49,6 +49,16 @@ def scores(data: str, path: Path, name: str) -> dict[str, dict[str, float]]:
     return {f"{data}: {group}": rows for group, rows in found.items()}
 
 
+def lightened(about: Checkpoint, tensors: dict) -> tuple[dict, dict]:
+    """Leave out what a shipped model does without, as the side of a game that judges: config and tensors."""
+    kind = registry.get("systems", about.system)
+    if not hasattr(kind, "shipped"):
+        return about.config, tensors
+    settings = kind.shipped(about.config)
+    kept = kind(config.parse(kind.Config, settings, about.system)).state_dict()
+    return settings, {name: tensors[name] for name in kept}
+
+
 def main() -> None:
     """Write src/songfoundry/weights/NAME.safetensors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,8 +84,10 @@ def main() -> None:
     card["scores"] = scored or card["scores"]
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
     target.parent.mkdir(exist_ok=True)
-    tensors = checkpoint.half(checkpoint.read_tensors(options.checkpoint))
-    checkpoint.save(target, tensors, Checkpoint(about.system, config.override(about.config, options.set), card))
+    settings, tensors = lightened(about, checkpoint.read_tensors(options.checkpoint))
+    checkpoint.save(target, checkpoint.half(tensors), Checkpoint(about.system, config.override(settings, options.set), card))
+    # What does not load is not shipped.
+    checkpoint.load(target)
     sys.stdout.write(f"{target}: {target.stat().st_size / 2**20:.2f} MiB\n{json.dumps(card, indent=1)}\n")
 
 

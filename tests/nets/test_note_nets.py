@@ -41,7 +41,7 @@ def test_the_net_is_found_and_not_taken_for_another_task_s():
 @pytest.mark.parametrize("name", NAMES)
 def test_arguments_are_typed_and_by_name_only(name):
     parameters = list(inspect.signature(registry.get("nets", name).__init__).parameters.values())[1:]
-    assert {"instruments", "pitches", "centres", "frames", "images", "condition", "growth"} <= {p.name for p in parameters}
+    assert {"instruments", "pitches", "centres", "frames", "images", "condition", "growth", "judging"} <= {p.name for p in parameters}
     assert all(p.kind is p.KEYWORD_ONLY and p.annotation is not p.empty and p.default is not p.empty for p in parameters)
 
 

@@ -285,12 +285,14 @@ class CombGan(nn.Module):
     condition : "comb", or "onehot" where the pitch is an embedding alone.
     growth : share of the training during which resolutions are added one by one; 0 for all from the start.
     spectral_norm : whether each layer of the discriminator is held to a spectral norm (its heads are not).
+    judging : whether there is a discriminator at all; without it the net makes images and cannot be trained.
     """
 
     def __init__(
         self, *, instruments: int = 16, pitches: tuple[int, int] = (24, 84), centres: list[float] | None = None,
         resolution: float = 15.625, images: int = 1, frames: int = 128, channels: list[int] | None = None, latent: int = 128,
         style: int = 192, condition: str = "comb", growth: float = 0.0, spectral_norm: bool = True,
+        judging: bool = True,
     ):  # fmt: skip
         super().__init__()
         channels = list(channels or PRESETS["small"]["channels"])
@@ -310,7 +312,8 @@ class CombGan(nn.Module):
         norm = _normalised if spectral_norm else lambda layer: _even(layer, 2**0.5)
         growing = growth > 0
         self._generator = _Generator(images, channels, latent, style, instruments, pitches, sizes, growing)
-        self._discriminator = _Discriminator(images, channels, instruments, pitches, sizes, growing, norm, condition == "comb")
+        judge = (images, channels, instruments, pitches, sizes, growing, norm, condition == "comb")
+        self._discriminator = _Discriminator(*judge) if judging else None
         table = comb_maps(torch.tensor(centres), resolution, condition)
         for index, (mels, _, _) in enumerate(sizes):
             # Kept out of checkpoints: they follow from the config.
@@ -320,8 +323,9 @@ class CombGan(nn.Module):
             self.register_buffer("stage", torch.tensor(1.0))
 
     def phases(self) -> dict[str, list[nn.Parameter]]:
-        """Name the parameters of the two sides, in the order in which they are updated."""
-        return {"discriminator": list(self._discriminator.parameters()), "generator": list(self._generator.parameters())}
+        """Name the parameters of the two sides, in the order in which they are updated; of the generator alone without a judge."""
+        sides = {"discriminator": self._discriminator, "generator": self._generator}
+        return {name: list(side.parameters()) for name, side in sides.items() if side is not None}
 
     def grow(self, progress: float) -> None:
         """Say what share of the training, 0..1, is over: resolutions are added by it, where `growth` asks for that."""

@@ -96,8 +96,13 @@ class Note(nn.Module):
 
         Raises
         ------
-        ConfigError : the recipe names other instruments, or in another order, than the draws number.
+        ConfigError : the recipe names other instruments, or in another order, than the draws number; or but one side of the game.
         """
+        if not config.net_options.get("judging", True):
+            raise ConfigError(
+                "expected both sides of the game for a training, found system.net_options.judging = false, as in a shipped model: "
+                "take that key out"
+            )
         drawn = list(draws.instruments)
         if config.instruments and config.instruments != drawn:
             raise ConfigError(
@@ -110,6 +115,11 @@ class Note(nn.Module):
                 "give [system] and [data] the same"
             )
         return config.model_copy(update={"instruments": drawn, "pitches": config.pitches or tuple(draws.pitches)})
+
+    @staticmethod
+    def shipped(config: dict) -> dict:
+        """Give the config, plain values, of the same system as it is shipped: without the side that judges, for it makes no notes."""
+        return {**config, "net_options": {**config["net_options"], "judging": False}}
 
     @property
     def instruments(self) -> list[str]:
