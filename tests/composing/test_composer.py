@@ -112,6 +112,14 @@ def test_the_same_seed_gives_the_same_music_whatever_the_number(either):
     assert len({tuple(made.notes) for made in four}) == 4
 
 
+def test_notes_of_a_prompt_that_never_end_are_told(composer):
+    hanging = tiny_music.prompt(4, 4, 120)
+    tracks = int.from_bytes(hanging[10:12], "big")
+    hanging = hanging[:10] + (tracks + 1).to_bytes(2, "big") + hanging[12:] + midi_bytes.track([(0, b"\x90\x40\x64")])
+    (made,) = composer.compose(hanging, bars=1)
+    assert "never end: left out" in made.plan.said[0]
+
+
 def test_a_stream_yields_what_compose_gives_and_measures_itself(either):
     data = tiny_music.prompt(6, 8)
     stream = either.stream(data, bars=3, seed=5)

@@ -73,6 +73,16 @@ def test_reads_controllers_and_bends():
     assert np.allclose(piece.controls, [[0.25, 7, 55]]) and np.allclose(piece.bends, [[0.5, 4096]])
 
 
+def test_notes_that_never_end_are_told(tmp_path):
+    """A note that is struck twice and let go once ends once; what lasts no time, or ends by a velocity of zero, has ended."""
+    whole = [(0, b"\x90\x3c\x5a"), (480, b"\x90\x3c\x00"), (480, b"\x90\x3e\x5a"), (480, b"\x80\x3e\x00")]
+    assert notes.open_midi(midi([track(whole)])).said == []
+    (tmp_path / "a.mid").write_bytes(midi([track(whole), track(whole + [(960, b"\x90\x40\x5a"), (960, b"\x90\x41\x5a")])]))
+    opened = notes.open_midi(tmp_path / "a.mid")
+    assert opened.said == ["2 of 6 notes in a.mid never end: left out"] and opened.name == "a.mid"
+    assert notes.open_midi(opened.score).said == [] and opened.score.note_num() == 4
+
+
 GOOD = band(beats=4)
 BACKWARDS = b"\x00\x90\x3c\x5a\x60\x80\x3c\x00" + b"\xff\xff\xff\xff\x7f\x90\x3e\x5a\x60\x80\x3e\x00\x00\xff\x2f\x00"
 HOSTILE = {

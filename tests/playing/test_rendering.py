@@ -45,6 +45,13 @@ def test_a_path_bytes_and_a_score_give_the_same(tmp_path):
         assert np.array_equal(rendering.render(source, rate=RATE).samples, first.samples)
 
 
+def test_notes_that_never_end_are_told_and_left_out():
+    hanging = midi([part(0, 0, [(0, 480, 60, 100)]), track([(0, b"\x90\x40\x64")])])
+    made = rendering.render(hanging, rate=RATE)
+    assert "1 of 2 notes in the MIDI data never end: left out" in made.notes
+    assert np.array_equal(made.samples, rendering.render(midi([part(0, 0, [(0, 480, 60, 100)])]), rate=RATE).samples)
+
+
 @pytest.mark.parametrize("target", [-30.0, -16.0, -12.0])
 def test_loudness_is_asked_for(target):
     made = rendering.render(band(beats=8), rate=RATE, loudness=target)

@@ -192,8 +192,9 @@ class Composer:
             return wanted, planning.anew(
                 tokenizer, bars=wanted.bars or 8, metre=metre, qpm=wanted.tempo or 120.0, style=style or self.styles[0], key=key
             )  # fmt: skip
-        score, name = _read(prompt)
-        common = {"name": name, "style": style, "key": key, "find_key": locks.key != "off" or wanted.end}
+        opened = notes.open_midi(prompt)
+        score = opened.score
+        common = {"name": opened.name, "style": style, "key": key, "find_key": locks.key != "off" or wanted.end}
         room = self.system.config.context * 3 // 4
         if wanted.melody is not None:
             plan = planning.accompany(tokenizer, score, part=wanted.melody, bars=wanted.bars, **common)
@@ -202,6 +203,7 @@ class Composer:
             plan = planning.infill(tokenizer, score, first=first, last=last, room=room, **common)
         else:
             plan = planning.continued(tokenizer, score, bars=wanted.bars or 8, room=room, **common)
+        plan.said[:0] = opened.said
         if style is None:
             alone = "drums" in self.styles and plan.programs == {-1}
             plan.style = "drums" if alone else self._likeliest_style(plan.heard)
@@ -309,13 +311,6 @@ def _styles(card: dict[str, Any]) -> tuple[str, ...]:
     folders = (card.get("data") or {}).get("folders") or []
     known = {_COLLECTIONS.get(Path(str(folder)).stem) for folder in folders}
     return tuple(style for style in STYLES if style in known) if known and None not in known else STYLES
-
-
-def _read(prompt) -> tuple[Any, str]:
-    """Read a prompt; gives the score and what to call it."""
-    if isinstance(prompt, bytes | str | os.PathLike):
-        return notes.read_midi(prompt), "the MIDI data" if isinstance(prompt, bytes) else Path(prompt).name
-    return prompt, "the prompt"
 
 
 def _check_seed(seed: int) -> None:

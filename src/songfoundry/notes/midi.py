@@ -6,8 +6,9 @@ Reading is symusic's work, after a look at the bytes that it cannot be trusted w
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,15 @@ class Part:
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Hold a piece that was opened: what to call it, a ``symusic.Score`` in ticks, and sentences about what it lost."""
+
+    name: str
+    score: Any
+    said: list[str] = field(default_factory=list)
+
+
 def read_midi(source: str | os.PathLike | bytes):
     """Read a MIDI file, or its bytes, into a ``symusic.Score`` in ticks.
 
@@ -71,15 +81,25 @@ def read_midi(source: str | os.PathLike | bytes):
         InputError: no such file, not MIDI, cut short, too large, or longer than `MAX_SECONDS`.
         MissingExtraError: symusic is not installed.
     """
+    return open_midi(source).score
+
+
+def open_midi(source) -> Opened:
+    """Open a MIDI file, its bytes, or a ``symusic.Score`` as it is; raises as `read_midi`."""
     if isinstance(source, bytes):
-        return _parsed("the MIDI data", source)
-    name = Path(source).name
-    try:
-        with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"expected a MIDI file, {name} cannot be read ({error.strerror}): check the path") from error
-    return _parsed(name, data)
+        name, data = "the MIDI data", source
+    elif isinstance(source, str | os.PathLike):
+        name = Path(source).name
+        try:
+            with open(source, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"expected a MIDI file, {name} cannot be read ({error.strerror}): check the path") from error
+    else:
+        return Opened("the score", source)
+    score, begun = _parsed(name, data)
+    lost = begun - score.note_num()
+    return Opened(name, score, [f"{lost} of {begun} notes in {name} never end: left out"] if lost > 0 else [])
 
 
 def read_member(archive: str | os.PathLike, member: str):
@@ -91,13 +111,13 @@ def read_member(archive: str | os.PathLike, member: str):
         raise InputError(
             f"expected {member} in the archive {Path(archive).name}, it cannot be read ({error}): check the archive"
         ) from error
-    return _parsed(member, data)
+    return _parsed(member, data)[0]
 
 
-def _parsed(name: str, data: bytes):
-    """Look at the bytes, hand them to symusic, and look at what it made of them."""
+def _parsed(name: str, data: bytes) -> tuple[Any, int]:
+    """Look at the bytes, hand them to symusic, and look at what it made of them; gives that, and how many notes begin."""
     symusic = _symusic()
-    _check_bytes(name, data)
+    begun = _check_bytes(name, data)
     try:
         score = symusic.Score.from_midi(data)
         seconds = float(score.to("Second").end())
@@ -119,7 +139,7 @@ def _parsed(name: str, data: bytes):
             f"expected time signatures of at least 1/64, {name} has {found.numerator}/{found.denominator or 'more than 128'} "
             f"at tick {found.time}: correct it"
         )
-    return score
+    return score, begun
 
 
 def write_midi(score, path: str | os.PathLike) -> None:
@@ -186,8 +206,8 @@ def _symusic():
     return symusic
 
 
-def _check_bytes(name: str, data: bytes) -> None:
-    """Refuse what symusic must not see: too many bytes, chunks longer than the file, a clock of zero."""
+def _check_bytes(name: str, data: bytes) -> int:
+    """Refuse what symusic must not see: too many bytes, chunks longer than the file, a clock of zero; count the notes that begin."""
     if len(data) > MAX_BYTES:
         raise InputError(f"expected a MIDI file of at most {MAX_BYTES // 2**20} MiB, {name} is larger: split it")
     if data[:4] != b"MThd" or len(data) < 14 or int.from_bytes(data[4:8], "big") != 6:
@@ -200,19 +220,23 @@ def _check_bytes(name: str, data: bytes) -> None:
     division = int.from_bytes(data[12:14], "big")
     if not 0 < division < 0x8000:
         raise InputError(f"expected ticks per quarter note in the header of {name}, found {division:#06x}: export it again")
-    at = 14
+    at, begun = 14, 0
     while at < len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "big")
         if at + 8 + size > len(data):
             raise InputError(f"expected whole tracks, {name} ends within one (byte {at}): export or download it again")
         if data[at : at + 4] == b"MTrk":
-            _check_times(name, data, at + 8, at + 8 + size)
+            begun += _check_times(name, data, at + 8, at + 8 + size)
         at += 8 + size
+    return begun
 
 
-def _check_times(name: str, data: bytes, at: int, end: int) -> None:
-    """Refuse a track with a time of five bytes, which is what writers make of a negative one: symusic drops all behind it, silently."""
-    running = 0
+def _check_times(name: str, data: bytes, at: int, end: int) -> int:
+    """Refuse a track with a time of five bytes, and count the notes that begin.
+
+    Such times are what writers make of negative ones: symusic drops all behind them, silently.
+    """
+    running = begun = 0
     while at < end:
         begins = at
         while at < end and data[at] & 0x80:
@@ -223,18 +247,18 @@ def _check_times(name: str, data: bytes, at: int, end: int) -> None:
             )
         at += 1
         if at >= end:
-            return
+            break
         if data[at] & 0x80:
             status, at = data[at], at + 1
             running = status if status < 0xF0 else running
         elif running:
             status = running
         else:
-            return  # not an event; symusic says what it thinks of it
+            break  # not an event; symusic says what it thinks of it
         if status in (0xFF, 0xF0, 0xF7):
             if status == 0xFF:
                 if data[at : at + 1] == b"\x2f":
-                    return
+                    break
                 at += 1
             size = 0
             while at < end:
@@ -243,4 +267,6 @@ def _check_times(name: str, data: bytes, at: int, end: int) -> None:
                     break
             at += size
         else:
+            begun += status >> 4 == 9 and at + 1 < end and data[at + 1] > 0
             at += 1 if status >> 4 in (0xC, 0xD) or status == 0xF3 else 2 if status < 0xF0 or status == 0xF2 else 0
+    return begun

@@ -132,7 +132,9 @@ def render(
         if (near := io.nearest_rate(format, rate)) != rate:
             said.append(f"{format} has no rate of {rate} Hz: written at {near} Hz")
             rate = near
-    name, piece = _opened(source)
+    opened = notes.open_midi(source)
+    name, piece = opened.name, opened.score
+    said += opened.said
     pieces = notes.parts(piece)
     if not pieces:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
@@ -258,15 +260,6 @@ def system_soundfonts() -> list[Path]:
         return (_KNOWN.index(file.name) if file.name in _KNOWN else len(_KNOWN), -file.stat().st_size)
 
     return sorted(found.values(), key=rank)
-
-
-def _opened(source) -> tuple[str, Any]:
-    """Give the name and the score of what is to be played."""
-    if isinstance(source, bytes):
-        return "the MIDI data", notes.read_midi(source)
-    if isinstance(source, str | os.PathLike):
-        return Path(source).name, notes.read_midi(source)
-    return "score", source
 
 
 def _player(soundfont: str | os.PathLike | None, said: list[str]) -> Path | None:

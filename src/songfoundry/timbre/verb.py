@@ -199,8 +199,9 @@ def play(
         said.append(f"{format} has no rate of {rate} Hz: written at {near} Hz")
         rate = near
     named = isinstance(source, str | os.PathLike)
-    name = Path(source).name if named else "the MIDI data"
-    parts = midi.parts(midi.read_midi(source) if named or isinstance(source, bytes) else source)
+    opened = midi.open_midi(source)
+    name, parts = opened.name, midi.parts(opened.score)
+    said += opened.said
     count = sum(len(part.starts) for part in parts)
     if not count:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
