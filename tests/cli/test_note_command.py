@@ -72,6 +72,18 @@ def test_a_recording_is_looked_for(folder):
     assert files(folder / "o")[0].endswith("-E4.wav")
 
 
+def test_a_timbre_may_lie_beside_its_notes(folder):
+    code, out, _ = run("--instrument", "hollow", "--count", 2, "--out", "new", "--save-timbre", "new/t.npz", "--no-picture")
+    assert code == 0 and out.splitlines()[-2:] == ["new/t-1.npz", "new/t-2.npz"] and set(out.splitlines()) <= set(files(folder))
+    assert run("--load-timbre", "new/t-2.npz", "--no-picture")[0] == 0
+    assert Path("notes/hollow-C4.wav").read_bytes() == Path("new/hollow-C4-2.wav").read_bytes()
+
+
+def test_a_name_that_cannot_be_saved_is_told_before_the_search(folder, monkeypatch):
+    monkeypatch.setattr("songfoundry.timbre.verb.find_like", lambda *_, **__: pytest.fail("it was searched"))
+    assert run("--like", "note.wav", "--save-timbre", "a.txt")[0] == 2
+
+
 def test_a_piece_is_played(folder):
     options = ("--instrument-per-track", "hollow,bright", "--interpolate", "1.5", "--rate", 16000, "--seed", 2)
     code, out, err = run("--midi", "song.mid", *options)
@@ -86,6 +98,7 @@ def test_a_piece_is_played(folder):
 def test_render_takes_generated_timbres(folder):
     code, out, err = run_command("render", "song.mid", "--timbre", "generated", "--model", "m.safetensors", "--rate", 16000)
     assert code == 0 and out == "song.wav\n" and "played by generated timbres of m" in err and "nearest to program 33" in err
+    assert "Licence of the weights of m: test" in err
     for options, words in (
         (("--timbre", "other"), "builtin or generated"), (("--model", "m.safetensors"), "--timbre generated beside"),
         (("--timbre", "generated", "--soundfont", "auto"), "found both"),
@@ -114,6 +127,15 @@ BAD = {
     "format": (("--format", "xyz"), "wav, flac"),
     "folder": (("--out", "song.mid/o"), "song.mid/o"),
     "progress": (("--progress", "dots"), "bar, json or none"),
+    "no pitch": (("--pitch", ""), "expected a pitch"),
+    "not a file": (("--out", "-"), "expected a folder after --out"),
+    "steps alone": (("--steps", "5"), "--morph A.npz B.npz beside --steps"),
+    "loudness alone": (("--loudness", "-20"), "--midi FILE.mid beside --loudness"),
+    "rate alone": (("--like", "note.wav", "--rate", "48000"), "--midi FILE.mid beside --rate"),
+    "velocity of a piece": (("--midi", "song.mid", "--velocity", "3"), "--velocity without --midi"),
+    "picture of a piece": (("--midi", "song.mid", "--no-picture"), "--picture without --midi"),
+    "name of a timbre": (("--save-timbre", "a.txt"), "ends in .npz"),
+    "folder of a timbre": (("--like", "note.wav", "--save-timbre", "gone/a.npz"), "gone/a.npz"),
 }
 
 

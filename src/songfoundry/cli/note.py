@@ -12,10 +12,12 @@ def note(
     seed: Annotated[int, typer.Option(help="The same seed gives the same timbres.")] = 0,
     count: Annotated[int | None, typer.Option(help="How many timbres; each plays every pitch. Default: 1.")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds; longer ones are held. Default: as the model makes them.")] = None,
-    velocity: Annotated[int, typer.Option(help="1 to 127: loudness and brightness.")] = 100,
+    velocity: Annotated[int | None, typer.Option(help="1 to 127: loudness and brightness. Default: 100.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder; with --midi a folder or a sound file. Default: notes.")] = None,
     format: Annotated[str | None, typer.Option(help="wav, flac, mp3, ogg or opus. Default: wav.")] = None,
-    picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw all notes as spectrograms, notes.png.")] = True,
+    picture: Annotated[
+        bool | None, typer.Option("--picture/--no-picture", help="Draw all notes as spectrograms, notes.png. Default: yes.")
+    ] = None,
     midi: Annotated[Path | None, typer.Option(metavar="FILE.mid", help="Play this piece instead of single notes.")] = None,
     instrument_per_track: Annotated[
         str | None,
@@ -26,10 +28,10 @@ def note(
         ),
     ] = None,
     interpolate: Annotated[float | None, typer.Option(help="With --midi: every so many seconds on to another instrument.")] = None,
-    loudness: Annotated[float, typer.Option(help="With --midi: LUFS that the piece is brought to.")] = -16.0,
-    rate: Annotated[int, typer.Option(help="With --midi: samples a second.")] = 44100,
+    loudness: Annotated[float | None, typer.Option(help="With --midi: LUFS that the piece is brought to. Default: -16.")] = None,
+    rate: Annotated[int | None, typer.Option(help="With --midi: samples a second. Default: 44100.")] = None,
     morph: Annotated[tuple[Path, Path] | None, typer.Option(metavar="A.npz B.npz", help="From the one timbre to the other.")] = None,
-    steps: Annotated[int, typer.Option(help="In so many notes, with --morph.")] = 9,
+    steps: Annotated[int | None, typer.Option(help="In so many notes, with --morph. Default: 9.")] = None,
     save_timbre: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Keep the timbre; of several, numbered.")] = None,
     load_timbre: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Play with this timbre.")] = None,
     like: Annotated[Path | None, typer.Option(metavar="FILE", help="Find the timbre nearest to this recording of a note.")] = None,
@@ -45,7 +47,7 @@ def note(
     Exit code: 0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
     from songfoundry.cli.progress import Bar, stopping, tell_licences
-    from songfoundry.errors import Cancelled
+    from songfoundry.errors import Cancelled, ConfigError
     from songfoundry.timbre import verb
     from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator, find
 
@@ -54,10 +56,15 @@ def note(
         {
             "--pitch": (pitch, "--midi"), "--instrument": (instrument, "--midi --morph --load-timbre"),
             "--save-timbre": (save_timbre, "--midi --morph"), "--count": (count, "--midi --morph --like --load-timbre"),
-            "--duration": (duration, "--midi"),
+            "--duration": (duration, "--midi"), "--velocity": (velocity, "--midi"), "--picture": (picture, "--midi"),
         },
-        {"--instrument-per-track": instrument_per_track, "--interpolate": interpolate},
+        {
+            "--instrument-per-track": (instrument_per_track, "--midi FILE.mid"), "--interpolate": (interpolate, "--midi FILE.mid"),
+            "--loudness": (loudness, "--midi FILE.mid"), "--rate": (rate, "--midi FILE.mid"), "--steps": (steps, "--morph A.npz B.npz"),
+        },
     )  # fmt: skip
+    if midi is None and out == "-":
+        raise ConfigError("expected a folder after --out for notes, found '-', which is for a piece: name a folder, or add --midi FILE.mid")
     with Bar(progress) as bar, stopping() as stop:
 
         def show(share: float) -> bool:
@@ -70,19 +77,21 @@ def note(
             if midi is not None:
                 made = verb.play(
                     midi, out=_place(out, midi, format), format=format, instruments=instrument_per_track, interpolate=interpolate,
-                    seed=seed, rate=rate, loudness=loudness, **common,
+                    seed=seed, rate=44100 if rate is None else rate, loudness=-16.0 if loudness is None else loudness, **common,
                 )  # fmt: skip
             else:
                 common |= {
-                    "velocity": velocity, "duration": duration, "out": out or "notes", "format": format or "wav", "picture": picture,
+                    "velocity": 100 if velocity is None else velocity, "duration": duration, "out": out or "notes",
+                    "format": format or "wav", "picture": picture is not False,
                 }  # fmt: skip
+                heights = "C4" if pitch is None else pitch
                 if morph is not None:
-                    made = verb.morph(*morph, steps=steps, pitch=pitch or "C4", **common)
+                    made = verb.morph(*morph, steps=9 if steps is None else steps, pitch=heights, **common)
                 elif like is not None:
                     made = verb.like(like, pitch=pitch, instrument=instrument, seed=seed, save=save_timbre, **common)
                 else:
                     made = verb.note(
-                        pitch or "C4", instrument=instrument, timbre=load_timbre, seed=seed, count=1 if count is None else count,
+                        heights, instrument=instrument, timbre=load_timbre, seed=seed, count=1 if count is None else count,
                         save=save_timbre, **common,
                     )  # fmt: skip
         except Cancelled:
@@ -102,7 +111,7 @@ def note(
         tell_licences(find(model or DEFAULT_MODEL))
 
 
-def _check_together(modes: dict, against: dict, for_midi: dict) -> None:
+def _check_together(modes: dict, against: dict, only: dict) -> None:
     """Refuse options that do not go together."""
     from songfoundry.errors import ConfigError
 
@@ -112,9 +121,9 @@ def _check_together(modes: dict, against: dict, for_midi: dict) -> None:
     for name, (value, others) in against.items():
         if value is not None and chosen and chosen[0] in others.split():
             raise ConfigError(f"expected {name} without {chosen[0]}, found both: leave one out")
-    for name, value in for_midi.items():
-        if value is not None and chosen != ["--midi"]:
-            raise ConfigError(f"expected --midi FILE.mid beside {name}, found none: name the piece, or leave {name} out")
+    for name, (value, beside) in only.items():
+        if value is not None and chosen != beside.split()[:1]:
+            raise ConfigError(f"expected {beside} beside {name}, found none: add it, or leave {name} out")
 
 
 def _place(out: str | None, piece: Path, format: str | None) -> str:

@@ -33,7 +33,7 @@ def render(
     Prints the paths that were written on standard output, and what there is to say about them on standard error. Exit code:
     0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
-    from songfoundry.cli.progress import Bar, stopping
+    from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.playing import rendering
 
@@ -72,6 +72,10 @@ def render(
     typer.echo(f"{file}: {pace}, {level}, played by {made.player}", err=True)
     for note in made.notes:
         typer.echo(f"  {note}", err=True)
+    if player and not json:
+        from songfoundry.timbre.generator import DEFAULT_MODEL, find
+
+        tell_licences(find(model or DEFAULT_MODEL))
 
 
 def _player(timbre: str, soundfont: str, model: str | None, seed: int):

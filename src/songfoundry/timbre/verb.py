@@ -14,7 +14,7 @@ import numpy as np
 
 from songfoundry import notes as midi
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, output_error
+from songfoundry.audio.atomic import AsideFolder, check_target, output_error
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.timbre.generator import DEFAULT_MODEL, GeneratedNote, NoteGenerator
@@ -113,6 +113,7 @@ def note(
     InputError, ConfigError, CheckpointError, OutputError, Cancelled : one sentence each; no file is left.
     """
     begun = time.perf_counter()
+    _check_save(save, out)
     generator = _generator(model, device, threads)
     if isinstance(timbre, str | os.PathLike):
         timbre = generator.load_timbre(timbre)
@@ -158,6 +159,7 @@ def like(
     `pitch` are the pitches of the notes; None for the recording's own. `search`: `drawn`, `steps`. Else as `note`.
     """
     begun = time.perf_counter()
+    _check_save(save, out)
     generator = _generator(model, device, threads)
     found = find_like(
         generator, recording, rate, instrument=instrument, seed=seed, progress=_part(progress, 0.8), cancel=cancel, **search
@@ -256,8 +258,6 @@ def _finished(
     made: Notes, out, format: str, picture: bool, save, begun: float, progress: Progress | None, spared: Sequence = ()
 ) -> Notes:
     """Write what was asked for, all of it or nothing, and the time that it took."""
-    if save is not None and Path(save).suffix != ".npz":
-        raise ConfigError(f"expected a name that ends in .npz for a timbre, found '{os.fspath(save)}': change it")
     if out is not None:
         with AsideFolder(out, spared) as aside:
             names = _names(made.notes, format)
@@ -266,7 +266,7 @@ def _finished(
             if picture:
                 _draw(made, aside.folder / PICTURE)
             _go_on(progress, 0.98)
-            _save(made, save)
+            _save(made, save, aside.folder if save is not None and _beside(save, out) else None)
             there = {str(place) for place in aside.commit()}
         made.paths = [str(Path(out) / name) for name in names]
         made.picture = str(Path(out) / PICTURE) if str(Path(out) / PICTURE) in there else None
@@ -280,14 +280,29 @@ def _finished(
     return made
 
 
-def _save(made: Notes, save) -> None:
-    """Write the timbres, one into the very file, several numbered."""
+def _check_save(save, out) -> None:
+    """Refuse, before any work, a name by which no timbre can be saved; the folder of the notes is made in time."""
+    if save is None:
+        return
+    if Path(save).suffix != ".npz":
+        raise ConfigError(f"expected a name that ends in .npz for a timbre, found '{os.fspath(save)}': change it")
+    if not _beside(save, out):
+        check_target(save)
+
+
+def _beside(save, out) -> bool:
+    """Tell whether a timbre is to lie in the folder of the notes."""
+    return out is not None and Path(save).absolute().parent == Path(out).absolute()
+
+
+def _save(made: Notes, save, folder: Path | None = None) -> None:
+    """Write the timbres, one into the very file, several numbered; aside where a folder is told."""
     if save is None:
         return
     timbres = list({one.timbre.key: one.timbre for one in made.notes}.values())
     for number, timbre in enumerate(timbres, 1):
         place = Path(save) if len(timbres) == 1 else Path(save).with_stem(f"{Path(save).stem}-{number}")
-        save_timbre(place, timbre)
+        save_timbre(place if folder is None else folder / place.name, timbre)
         made.timbres.append(str(place))
 
 
