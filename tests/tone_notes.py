@@ -30,8 +30,9 @@ class Tones(NoteGenerator):
         return torch.from_numpy(np.stack(made))
 
 
-def save_model(path: Path) -> Path:
-    """Write the tiny system of random weights as a checkpoint."""
+def save_model(path: Path, ranges: dict | None = None) -> Path:
+    """Write the tiny system of random weights as a checkpoint; `ranges` is what its card tells of the instruments' pitches."""
     made = tiny_notes.system()
-    checkpoint.save(path, made.state_dict(), checkpoint.Checkpoint("note", made.config.model_dump(mode="json"), {"licence": "test"}))
+    card = {"licence": "test"} | ({} if ranges is None else {"data": {"instruments": ranges}})
+    checkpoint.save(path, made.state_dict(), checkpoint.Checkpoint("note", made.config.model_dump(mode="json"), card))
     return path

@@ -63,6 +63,22 @@ def test_every_pitch_of_midi_sounds_at_its_pitch(tones, pitch):
     assert ("resampled" in said) == (not 48 <= pitch <= 72) and ("48000 Hz" in said) == (pitch > 113)
 
 
+def test_each_instrument_keeps_to_the_pitches_that_it_was_trained_at(tmp_path):
+    generator = NoteGenerator(tone_notes.save_model(tmp_path / "m.safetensors", {"bright": [60, 62], "hollow": [64, 67]}), "cpu", 1)
+    bright, hollow = generator.timbre("bright", seed=1), generator.timbre("hollow", seed=2)
+    assert generator.ranges == ((60, 62), (64, 67)) and generator.pitches == (60, 67)
+    assert [generator.range(timbre) for timbre in (bright, hollow, between(bright, hollow, 0.5), None)] == [
+        (60, 62), (64, 67), (60, 67), (60, 67),
+    ]  # fmt: skip
+    high = generator.notes(66, timbre=bright)[0]
+    assert "F#4 was not trained with bright (C4 to D4 were): made of D4, resampled" in high.said
+    assert len(high.samples) < len(generator.notes(62, timbre=bright)[0].samples), "played faster"
+    assert generator.notes(66, timbre=hollow)[0].said == []
+    for told in ({"bright": [0, 127], "hollow": "64"}, {"bright": [62, 60], "hollow": [64]}, {}):
+        careless = NoteGenerator(tone_notes.save_model(tmp_path / "n.safetensors", told), "cpu", 1)
+        assert careless.ranges == ((60, 67), (60, 67))
+
+
 def test_cents_are_those_of_the_sound(tones, monkeypatch):
     real = tone_notes.tone
     monkeypatch.setattr(tone_notes, "tone", lambda name, pitch, seed: real(name, pitch + 0.37, seed=seed))

@@ -90,6 +90,22 @@ def test_every_pitch_of_midi_plays(tones):
     assert abs(median_cents(sound[22050 * 4 + 2000 :][:14000], 44100, 100)) < 5
 
 
+def test_notes_outside_their_instruments_pitches_are_counted(tones, monkeypatch):
+    monkeypatch.setattr(tones, "ranges", ((48, 60), (61, 72), (48, 72), (48, 72)))
+    piece = parts(*(part(channel, 0, [(480 * n, 400, pitch, 100) for n, pitch in enumerate((50, 60, 70))]) for channel in (0, 1)))
+    player = Player(tones, instruments="bright,hollow", wet=0.0)
+    player.perform(piece, 8000)
+    assert any("3 notes lie outside what was trained (by their instruments)" in said for said in player.said)
+    moving = Player(tones, instruments="bright,hollow", interpolate=0.4, seed=1, wet=0.0)
+    moving.perform(piece, 8000)
+    roles, _ = cast(tones, piece, "bright,hollow", 0.4, 1)
+    resampled = sum(
+        tones.trained(int(pitch), role.timbre(place)) != pitch
+        for role in roles for pitch, place in zip(role.part.pitches, role.places(), strict=True)
+    )  # fmt: skip
+    assert 0 < resampled < 6 and any(said.startswith(f"{resampled} note") for said in moving.said)
+
+
 def test_tracks_get_instruments(tones, tmp_path):
     save_timbre(tmp_path / "kept.npz", tones.timbre("vocal", seed=77))
     piece = parts(*(part(channel, program, [(0, 100, 60, 90)]) for channel, program in ((0, 24), (1, 52), (9, 0), (2, 24))))

@@ -55,6 +55,15 @@ def test_pitches_beyond_the_trained_ones_are_compared_at_the_nearest(generator):
     assert found.pitch == 76 and "compared at 67" in found.said[0]
 
 
+def test_only_instruments_that_were_trained_at_the_pitch_are_looked_among(tmp_path):
+    generator = NoteGenerator(tone_notes.save_model(tmp_path / "m.safetensors", {"bright": [60, 62], "hollow": [64, 67]}), "cpu", 1)
+    recording = tone_notes.tone("bright", 66, samples=4096)
+    names = {find_like(generator, recording, 16000, seed=seed, drawn=6, steps=0).timbre.name for seed in range(4)}
+    assert names == {"hollow"}
+    found = find_like(generator, recording, 16000, instrument="bright", drawn=2, steps=0)
+    assert found.timbre.name == "bright" and "compared at 62" in found.said[0]
+
+
 def test_bad_recordings_are_one_sentence(generator, tmp_path, steady):
     rng = np.random.default_rng(0)
     for name, samples in (("silence.wav", np.zeros(16000)), ("empty.wav", np.zeros(0)), ("faint.wav", 1e-5 * rng.standard_normal(16000))):

@@ -232,13 +232,11 @@ class _Bench:
         """Say which pitches of which instruments may be asked for: those that training draws, and that a model's card says it saw."""
         if system is None:
             return self._ranges
-        about = getattr(system, "checkpoint", None)
-        seen = about.card.get("data", {}).get("instruments", {}) if about else {}
-        found = {}
+        learned, found = system.learned, {}
         for number, pitches in self._ranges.items():
             name = self.names[number]
             if name in system.instruments:
-                low, high = seen[name] if isinstance(seen, dict) and name in seen else system.config.pitches
+                low, high = learned[name]
                 found[number] = pitches[(pitches >= low) & (pitches <= high)]
         found = {number: pitches for number, pitches in found.items() if len(pitches)}
         if not found:

@@ -127,6 +127,20 @@ class Note(nn.Module):
         return self.config.instruments
 
     @property
+    def learned(self) -> dict[str, tuple[int, int]]:
+        """Say from which MIDI pitch to which each instrument was trained: as the checkpoint's card tells it, else all pitches."""
+        about = getattr(self, "checkpoint", None)
+        data = about.card.get("data") if about is not None else None
+        told = data.get("instruments") if isinstance(data, dict) else None
+        found = dict.fromkeys(self.instruments, tuple(self.config.pitches))
+        for name, (low, high) in found.items():
+            # A card is a file's word: what is no range within the net's own is passed over.
+            match told.get(name) if isinstance(told, dict) else None:
+                case [int(first), int(last)] if low <= first <= last <= high:
+                    found[name] = (first, last)
+        return found
+
+    @property
     def device(self) -> torch.device:
         """The device that the net is on."""
         return next(self.net.parameters()).device

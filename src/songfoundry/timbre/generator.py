@@ -76,8 +76,8 @@ class NoteGenerator:
 
     Attributes
     ----------
-    instruments : their names. pitches : lowest and highest MIDI pitch that was trained. rate : Hz. seconds : of a note as made.
-    latent : how many numbers a latent has. hash : of the generator's weights; timbres belong to it.
+    instruments : their names. pitches : lowest and highest MIDI pitch that was trained; ranges : likewise, of each instrument.
+    rate : Hz. seconds : of a note as made. latent : how many numbers a latent has. hash : of the generator's weights; timbres belong to it.
 
     Raises
     ------
@@ -98,6 +98,7 @@ class NoteGenerator:
             self.system, self.name = checkpoint.load(path), path.stem
         config = self.system.config
         self.instruments, self.pitches = tuple(config.instruments), tuple(config.pitches)
+        self.ranges = tuple(self.system.learned[name] for name in self.instruments)
         self.rate, self.seconds, self.latent = config.rate, config.samples / config.rate, self.system.net.latent
         self.hash = _hash(self.system)
         self.system.to(self.device)
@@ -173,7 +174,7 @@ class NoteGenerator:
         """Make one note of each timbre and pitch, as `notes` does.
 
         A note shorter than the model makes it is released earlier; one that is longer is held by its steady part, unless it dies by
-        itself. A pitch that was not trained is the nearest one that was, resampled.
+        itself. A pitch that was not trained with the timbre's instrument is the nearest one that was, resampled.
 
         Raises
         ------
@@ -192,9 +193,9 @@ class NoteGenerator:
                 wave *= np.float32(_LEVEL * (velocity / 127) ** 2 / max(float(np.abs(wave).max()), 1e-9))
                 note = GeneratedNote(wave, rate, pitch, velocity, timbre)
                 note.cents = _cents(wave, rate, pitch)
-                if (near := self.trained(pitch)) != pitch:
-                    low, high = map(pitch_name, self.pitches)
-                    note.said.append(f"{pitch_name(pitch)} was not trained ({low} to {high} were): made of {pitch_name(near)}, resampled")
+                if (near := self.trained(pitch, timbre)) != pitch:
+                    known = f"{timbre.name} ({' to '.join(map(pitch_name, self.range(timbre)))} were)"
+                    note.said.append(f"{pitch_name(pitch)} was not trained with {known}: made of {pitch_name(near)}, resampled")
                 if rate != self.rate and pitch == max(pitches):
                     note.said.append(f"{pitch_name(pitch)} needs more than {self.rate} Hz: written at {rate} Hz")
                 made.append(note)
@@ -203,9 +204,17 @@ class NoteGenerator:
                 raise Cancelled("expected to make all notes, found the work cancelled: nothing was kept")
         return made
 
-    def trained(self, pitch: int) -> int:
-        """Give the trained pitch that is nearest."""
-        return min(max(pitch, self.pitches[0]), self.pitches[1])
+    def range(self, timbre: Timbre | None = None) -> tuple[int, int]:
+        """Give the lowest and the highest pitch that was trained, of a timbre's instruments together or of all."""
+        if timbre is None:
+            return self.pitches
+        lows, highs = zip(*(self.ranges[index] for index in np.flatnonzero(timbre.instrument)), strict=True)
+        return min(lows), max(highs)
+
+    def trained(self, pitch: int, timbre: Timbre | None = None) -> int:
+        """Give the trained pitch that is nearest, with a timbre or with any."""
+        low, high = self.range(timbre)
+        return min(max(pitch, low), high)
 
     def waves(self, timbres: Sequence[Timbre], pitches: Sequence[int], rate: int | None = None) -> list[np.ndarray]:
         """Make notes as the model does, at any pitch.
@@ -218,7 +227,7 @@ class NoteGenerator:
         -------
         notes : float32 (samples,) each, peak 1; `seconds` long, less where a pitch above the trained ones needs resampling.
         """
-        near = [self.trained(pitch) for pitch in pitches]
+        near = [self.trained(pitch, timbre) for timbre, pitch in zip(timbres, pitches, strict=True)]
         # On a CPU, batches save no time, and one by one a note is the same bits whatever is made beside it.
         step = 1 if self.device.type == "cpu" else _BATCH
         out = []

@@ -11,7 +11,7 @@ from songfoundry.errors import Cancelled, InputError
 from songfoundry.notes import MAX_RENDER_SECONDS, Part
 from songfoundry.orchestra import Orchestra
 from songfoundry.orchestra.controls import Controls
-from songfoundry.timbre.casting import Role, cast
+from songfoundry.timbre.casting import STEPS, Role, cast
 from songfoundry.timbre.generator import NoteGenerator
 from songfoundry.timbre.pitches import hertz, pitch_name
 from songfoundry.timbre.shaping import Sound, Stroke, brightened, release_seconds, skipped
@@ -217,12 +217,23 @@ class Player:
             self.said.append(f"track {number}{f' ({role.part.name.strip()})' if role.part.name.strip() else ''}: {way}, {role.chosen}")
         if others:
             self.said.append(f"{len(others)} {'track' if len(others) == 1 else 'tracks'} of drums and effects: the built-in orchestra")
-        low, high = self.generator.pitches
-        outside = sum(int(((role.part.pitches < low) | (role.part.pitches > high)).sum()) for role in roles)
+        outside = sum(_count_outside(self.generator, role) for role in roles)
         if outside:
             lie = "note lies" if outside == 1 else "notes lie"
-            names = f"what was trained ({pitch_name(low)} to {pitch_name(high)})"
+            one = len(set(self.generator.ranges)) == 1
+            known = " to ".join(map(pitch_name, self.generator.pitches)) if one else "by their instruments"
+            names = f"what was trained ({known})"
             self.said.append(f"{outside} {lie} outside {names}: made of the nearest there, resampled")
+
+
+def _count_outside(generator: NoteGenerator, role: Role) -> int:
+    """Count the notes of a role outside the pitches that were trained with what plays them."""
+    # A note between two stations has the pitches of both.
+    low, high = np.array([generator.range(timbre) for timbre in role.stations]).T
+    station, step = np.divmod(role.places(), STEPS)
+    after = station + (step > 0)
+    pitches = role.part.pitches
+    return int(((pitches < np.minimum(low[station], low[after])) | (pitches > np.maximum(high[station], high[after]))).sum())
 
 
 def _gathered(roles: list[Role]) -> tuple[_Strokes, list[Controls]]:

@@ -81,7 +81,10 @@ def find_like(
         # What is further off is an octave error, or another pitch on purpose.
         measured = pitch + (off if abs(off) <= 0.5 else 0.0)
     height = min(max(round(measured), 0), 127)
-    base = generator.trained(height)
+    timbres = [generator.timbre(instrument, seed, number) for number in range(drawn)]
+    base = generator.trained(height, None if instrument is None else timbres[0])
+    # What was not trained at this pitch would be made of another one in the end.
+    timbres = [timbre for timbre in timbres if generator.trained(base, timbre) == base] or timbres
     if base != measured:
         # Into tune, and to a pitch that the generator knows.
         wave = soxr.resample(wave, 2.0 ** ((base - measured) / 12), 1.0)
@@ -92,15 +95,14 @@ def find_like(
         if (progress is not None and progress(share) is False) or (cancel is not None and cancel.is_set()):
             raise Cancelled("expected to search to the end, found the work cancelled: nothing was kept")
 
-    timbres = [generator.timbre(instrument, seed, number) for number in range(drawn)]
     with generator.threaded():
         distances = []
-        for first in range(0, drawn, _BATCH):
+        for first in range(0, len(timbres), _BATCH):
             part = timbres[first : first + _BATCH]
             with torch.no_grad():
                 latent = torch.from_numpy(np.stack([timbre.latent for timbre in part])).to(generator.device)
                 distances.append(_distance(_made(generator, latent, part, base), wanted))
-            go_on(0.5 * (first + len(part)) / drawn)
+            go_on(0.5 * (first + len(part)) / len(timbres))
         distance = torch.cat(distances)
         best = distance.argsort(stable=True)[:_KEPT].tolist()
         kept = [timbres[number] for number in best]
