@@ -13,7 +13,7 @@ from songfoundry.checkpoint import Checkpoint
 from songfoundry.data.tones import tone
 from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.evaluating import note as evaluation
-from songfoundry.evaluating.note_measures import Heard, clicks, heard_as_asked, jumps, likeness, same_timbre, scale
+from songfoundry.evaluating.note_measures import Heard, beyond, flaws, heard_as_asked, likeness, same_timbre, scale
 from songfoundry.evaluating.note_sources import Additive, NoteSet, Shifted, fitted
 from songfoundry.evaluating.note_tables import markdown, tables
 from songfoundry.evaluating.pages import write_markdown
@@ -98,17 +98,33 @@ def test_a_click_is_beyond_what_real_notes_of_about_that_pitch_do():
     clean = np.stack([tone("soft", p, samples=SAMPLES) for p in (40, 80)])
     clicked = clean.copy()
     clicked[0, 4000] += 0.9
-    real = jumps(clean)
-    assert clicks(clean, np.array([40, 80]), real, np.array([40, 80]))["beyond"] == 0
-    assert clicks(clicked, np.array([40, 80]), real, np.array([40, 80]))["beyond"] == 1
+    pitch = np.array([40, 80])
+    real = flaws(clean, pitch, RATE)
+    assert beyond(flaws(clean, pitch, RATE), real)["clicks"] == 0
+    assert beyond(flaws(clicked, pitch, RATE), real)["clicks"] == 1
     # Far from any real note's pitch all real notes say what is usual.
-    assert clicks(clean[:1], np.array([60]), real, np.array([40, 80]))["beyond"] == 0
+    assert beyond(flaws(clean[:1], np.array([60]), RATE), real)["clicks"] == 0
+
+
+def test_a_burst_of_noise_is_told_from_an_attack_and_from_a_new_partial():
+    seconds, rng = np.arange(2 * RATE) / RATE, np.random.default_rng(3)
+    struck = np.exp(-3 * seconds) * sum(np.sin(2 * np.pi * 220 * k * seconds) / k for k in range(1, 20))
+    struck = (0.5 * struck + 0.2 * np.exp(-60 * seconds) * rng.normal(size=2 * RATE)).astype(np.float32)
+    hiss, partial = struck.copy(), struck.copy()
+    hiss[RATE : RATE + 2000] += 0.05 * rng.normal(size=2000)
+    partial[RATE:] += 0.1 * np.minimum(1, 50 * seconds[:RATE]) * np.sin(2 * np.pi * 1760 * seconds[RATE:])
+    rises = flaws(np.stack([struck, hiss, partial]), np.full(3, 57), RATE).burst
+    assert rises[0] < 4 and rises[2] < 4 and rises[1] > 8
+    real = flaws(struck[None], np.array([57]), RATE)
+    assert [beyond(flaws(x[None], np.array([57]), RATE), real)["bursts"] for x in (struck, hiss)] == [0, 1]
+    # Silence, and a note that dies at once, are none.
+    assert np.all(flaws(np.stack([0 * struck, np.where(seconds < 0.2, struck, 0)]).astype(np.float32), np.full(2, 57), RATE).burst < 3)
 
 
 def test_scales_are_told_among_all_and_among_those_that_play():
-    row = scale(heard([60] * 4, [0, 2, 1, 2], names=3), np.array([0.0, 10, 30, 80]), 1, np.array([0, 0, 1, 1]))
+    row = scale(heard([60] * 4, [0, 2, 1, 2], names=3), np.array([0.0, 10, 30, 80]), {"clicks": 1, "bursts": 2}, np.array([0, 0, 1, 1]))
     assert row["told among all"] == 0.5 and row["within 20"] == 0.5 and row["within 50"] == 0.75
-    assert row["told among these"] >= 0.5 and row["n"] == 4 and row["beyond"] == 1
+    assert row["told among these"] >= 0.5 and row["n"] == 4 and (row["clicks"], row["bursts"]) == (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +158,13 @@ def test_everything_is_measured_with_its_number(place):
         [model()], data=place / "notes", judge=place / "judge.safetensors", count=6, progress=lambda what, part: said.append(part)
     )
     made = {"comb_gan", evaluation.SHIFTED, evaluation.ADDITIVE}
-    assert made < set(found.asked) == set(found.clicks) and set(found.scales) == set(found.speed) == made
+    assert made < set(found.asked) == set(found.flaws) and set(found.scales) == set(found.speed) == made
     assert found.asked[evaluation.REAL]["n"] == 10 and found.asked["comb_gan"]["n"] == 6
     assert found.asked[evaluation.REAL]["within 50"] == 1.0 and found.asked[evaluation.ADDITIVE]["within 50"] == 1.0
     assert found.alike["comb_gan"]["floor of frechet"] == pytest.approx(found.alike[evaluation.REAL]["frechet"])
     assert found.scales["comb_gan"]["instruments"] == NAMES and found.scales["comb_gan"]["n"] == 4 * 2 * 5
-    assert found.clicks[evaluation.REAL]["beyond"] == 0 and all(row["cpu seconds a second"] > 0 for row in found.speed.values())
+    assert found.flaws[evaluation.REAL]["clicks"] == found.flaws[evaluation.REAL]["bursts"] == 0
+    assert all(row["cpu seconds a second"] > 0 for row in found.speed.values())
     assert len(found.judge["hash"]) == 16 and found.judge["hash"] in found.about[0]
     assert said == sorted(said) and said[-1] == 1.0
     json.dumps(found.as_json(), allow_nan=False)

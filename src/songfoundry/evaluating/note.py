@@ -1,4 +1,4 @@
-"""Evaluate models that make notes: pitch, timbre, likeness to real notes, copies, clicks, speed, beside what takes no learning.
+"""Evaluate models that make notes: pitch, timbre, likeness to real notes, copies, clicks, bursts, speed, beside what takes no learning.
 
 Real notes are those of the test split. Every row is judged by the same classifier, which shares nothing with the models and is known by
 its hash, and by YIN, which knows nothing of notes at all.
@@ -20,7 +20,18 @@ import torch
 from songfoundry import checkpoint, inventory
 from songfoundry.data.single_notes import NoteFolder, SingleNotes, SingleNotesConfig
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
-from songfoundry.evaluating.note_measures import NEIGHBOURS, Heard, Judge, clicks, heard_as_asked, jumps, likeness, same_timbre, scale
+from songfoundry.evaluating.note_measures import (
+    NEIGHBOURS,
+    Flaws,
+    Heard,
+    Judge,
+    beyond,
+    flaws,
+    heard_as_asked,
+    likeness,
+    same_timbre,
+    scale,
+)
 from songfoundry.evaluating.note_sources import Additive, Made, NoteSet, Shifted, gather
 from songfoundry.hardware import pick_device
 from songfoundry.registry import nearest
@@ -47,7 +58,7 @@ _STRIDE, _PLAYERS = 4, 6
 class NoteEvaluation:
     """Hold the evaluation.
 
-    ``asked``, ``alike``, ``timbre``, ``clicks``, ``scales`` and ``speed``: by row the figures that `note_measures` names, each with the
+    ``asked``, ``alike``, ``timbre``, ``flaws``, ``scales`` and ``speed``: by row the figures that `note_measures` names, each with the
     "n" behind it. ``about``: sentences on what was done. ``judge``: name and hash of the classifier.
     """
 
@@ -56,7 +67,7 @@ class NoteEvaluation:
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     alike: dict[str, dict[str, Any]] = field(default_factory=dict)
     timbre: dict[str, dict[str, Any]] = field(default_factory=dict)
-    clicks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flaws: dict[str, dict[str, Any]] = field(default_factory=dict)
     scales: dict[str, dict[str, Any]] = field(default_factory=dict)
     speed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -211,8 +222,8 @@ class _Bench:
         self.heard_train = self._hear(self.train)
         report(0.9)
         self.heard_test = self._hear(self.test)
-        both = np.concatenate([self._jumps(notes) for notes in (self.train, self.test)])
-        self._real_jumps, self._real_pitch = both, np.concatenate([self.train.pitch, self.test.pitch])
+        both = [part for notes in (self.train, self.test) for part in self._flaws(notes)]
+        self._real = Flaws(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in both), strict=True)))
         # What is asked for: the pitches that training draws.
         self._ranges = {int(number): np.flatnonzero(row) for number, row in zip(self._numbers, draws.sounding, strict=True)}
 
@@ -225,8 +236,12 @@ class _Bench:
         parts = [self.judge.hear(notes.waves(slice(start, start + 256))) for start in range(0, len(notes), 256)]
         return Heard(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
-    def _jumps(self, notes: NoteSet) -> np.ndarray:
-        return np.concatenate([jumps(notes.waves(slice(start, start + 256))) for start in range(0, len(notes), 256)])
+    def _flaws(self, notes: NoteSet) -> list[Flaws]:
+        parts = [slice(start, start + 256) for start in range(0, len(notes), 256)]
+        return [flaws(notes.waves(part), notes.pitch[part], self.rate) for part in parts]
+
+    def _beyond(self, waveform: np.ndarray, pitch: np.ndarray) -> dict[str, Any]:
+        return beyond(flaws(waveform, pitch, self.rate), self._real)
 
     def ranges(self, system: Note | None) -> dict[int, np.ndarray]:
         """Say which pitches of which instruments may be asked for: those that training draws, and that a model's card says it saw."""
@@ -269,7 +284,7 @@ class _Bench:
         """Measure waveforms that stand for the test notes one by one."""
         heard = self.judge.hear(waveform)
         found.asked[name], _ = heard_as_asked(waveform, heard, self.test.pitch, self.test.instrument, self.rate)
-        found.clicks[name] = clicks(waveform, self.test.pitch, self._real_jumps, self._real_pitch)
+        found.flaws[name] = self._beyond(waveform, self.test.pitch)
         if floor:
             found.alike[name] = likeness(self.heard_test, heard, self.heard_train, self.test.instrument)
 
@@ -284,7 +299,7 @@ class _Bench:
         seconds = time.process_time() - began
         found.speed[name] = {"n": count, "cpu seconds a second": seconds / (waveform.size / self.rate)}
         found.asked[name], _ = heard_as_asked(waveform, self.judge.hear(waveform), pitch, instrument, self.rate)
-        found.clicks[name] = clicks(waveform, pitch, self._real_jumps, self._real_pitch)
+        found.flaws[name] = self._beyond(waveform, pitch)
         chosen = np.flatnonzero([p in ranges.get(i, ()) for p, i in zip(self.test.pitch, self.test.instrument, strict=True)])
         if len(chosen) > NEIGHBOURS:
             wanted, players = self.test.pitch[chosen], self.test.instrument[chosen]
@@ -316,8 +331,7 @@ class _Bench:
         waveform = source.make(pitch, instrument, latent)
         heard = self.judge.hear(waveform)
         _, cents = heard_as_asked(waveform, heard, pitch, instrument, self.rate)
-        beyond = clicks(waveform, pitch, self._real_jumps, self._real_pitch)["beyond"]
-        found.scales[name] = {"instruments": order} | scale(heard, cents, beyond, instrument)
+        found.scales[name] = {"instruments": order} | scale(heard, cents, self._beyond(waveform, pitch), instrument)
 
 
 def _part(heard: Heard, chosen: np.ndarray) -> Heard:

@@ -34,17 +34,22 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     head = ["row", "pairs", "one latent", "two latents", "ratio"]
     title = "Same latent at other pitches: distance in features of notes up to an octave apart (real: of one instrument)"
     found.append((title, head, rows))
-    head = ["row", "n", "median largest jump", "largest", "beyond every real note within 6 semitones"]
+    head = ["row", "n", "median largest jump", "largest", "beyond real notes", "median largest rise, dB", "largest", "beyond real notes"]
     rows = [
-        [name, str(row["n"]), _number(row["median"]), _number(row["largest"]), str(row["beyond"])]
-        for name, row in evaluation.clicks.items()
-    ]
-    found.append(("Clicks: from one sample to the next, peak 1", head, rows))
-    head = ["row", "instruments", "n", "told among all", "among these", "within 50 cents", "within 20 cents", "clicks"]
+        [
+            name, str(row["n"]), _number(row["median"]), _number(row["largest"]), str(row["clicks"]), _number(row["median burst"], 1),
+            _number(row["largest burst"], 1), str(row["bursts"]),
+        ]
+        for name, row in evaluation.flaws.items()
+    ]  # fmt: skip
+    title = "Clicks (steps between samples, peak 1) and bursts (rises in all bands at once), beyond those of real notes within 6 semitones"
+    found.append((title, head, rows))
+    head = ["row", "instruments", "n", "told among all", "among these", "within 50 cents", "within 20 cents", "clicks", "bursts"]
     rows = [
         [
             name, ", ".join(row["instruments"]), str(row["n"]),
-            *(_share(row[key]) for key in ("told among all", "told among these", "within 50", "within 20")), str(row["beyond"]),
+            *(_share(row[key]) for key in ("told among all", "told among these", "within 50", "within 20")), str(row["clicks"]),
+            str(row["bursts"]),
         ]
         for name, row in evaluation.scales.items()
     ]  # fmt: skip
