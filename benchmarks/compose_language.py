@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", type=Path, help="put the table into this file")
+    parser.add_argument("--title", help="of the section that the table becomes; default: that of the kind")
     options = parser.parse_args()
     systems = load(options)
     config = next((s.tokenizer.config for s in systems.values() if s.tokenizer.config.kind == options.kind), TokenConfig(kind=options.kind))
@@ -123,7 +124,7 @@ def main() -> None:
         )
     print("\n".join(lines))
     if options.markdown:
-        put_block(options.markdown, TITLES[options.kind], f"`{command}`\n\n{about}\n\n" + "\n".join(lines))
+        put_block(options.markdown, options.title or TITLES[options.kind], f"`{command}`\n\n{about}\n\n" + "\n".join(lines))
 
 
 def load(options) -> dict:
