@@ -150,12 +150,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(name, folder):
     assert files(folder) == before
 
 
-def test_without_a_model_it_says_what_to_do(tmp_path, monkeypatch):
+def test_the_shipped_model_plays_scales_in_tune_as_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SONGFOUNDRY_MODELS", str(tmp_path))
-    monkeypatch.setattr("songfoundry.checkpoint.WEIGHTS", tmp_path)
-    code, out, err = run_command("note")
-    assert code == 2 and "--model PATH" in err and len(err.strip().splitlines()) == 1 and list(tmp_path.iterdir()) == []
+    code, out, err = run_command("note", "--pitch", "C4..B4", "--instrument", "cello", "--seed", "3", "--no-picture")
+    assert code == 0 and "12 of 12 within 20 cents" in err and "Licence of the weights of note: CC BY-SA 3.0" in err
+    assert len(out.splitlines()) == len(list((tmp_path / "notes").iterdir())) == 12
 
 
 def test_stopping_leaves_no_file(folder, monkeypatch):

@@ -141,9 +141,6 @@ def test_models_that_make_no_notes(tmp_path, monkeypatch):
     other = known_models.save(tmp_path / "separator.safetensors", known_models.system())
     with pytest.raises(CheckpointError, match="made to separate"):
         NoteGenerator(other, "cpu")
-    monkeypatch.setattr("songfoundry.checkpoint.WEIGHTS", tmp_path / "none")
-    with pytest.raises(ConfigError, match="--model PATH"):
-        NoteGenerator()
     with pytest.raises(ConfigError, match="threads"):
         NoteGenerator(other, "cpu", 0)
 

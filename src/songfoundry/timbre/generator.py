@@ -274,12 +274,7 @@ class NoteGenerator:
 
 
 def find(name: str | os.PathLike) -> Path:
-    """Find the file of a model of notes; the `ConfigError` says what to do where there is no default model yet."""
-    if name == DEFAULT_MODEL and name not in checkpoint.shipped((inventory.local_models(),)):
-        raise ConfigError(
-            f"expected the model {DEFAULT_MODEL!r}, found none installed: train one (songfoundry train recipes/note-comb.toml) and "
-            "name its file with --model PATH"
-        )
+    """Find the file of a model of notes, by its name or its path; raises `ConfigError`."""
     return inventory.find_model(name, "note")
 
 
