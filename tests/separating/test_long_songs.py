@@ -12,8 +12,8 @@ from songfoundry.audio import io
 
 CODE = """
 import resource, sys
-from songfoundry import verbs
-verbs.separate(sys.argv[1], model=sys.argv[2], out=sys.argv[3], format=sys.argv[4], threads=1)
+import songfoundry
+songfoundry.separate(sys.argv[1], model=sys.argv[2], out=sys.argv[3], format=sys.argv[4], threads=1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
