@@ -8,12 +8,10 @@ Reference: Apple's AIFF-C draft of 1991; Sun's au(5); Sony's Wave64 of 2003.
 
 import os
 import struct
-from collections.abc import Iterator
 
 from songfoundry.audio import wav
 
 _UNKNOWN = 2**32 - 1
-_MAX_CHUNKS = 200
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 _W64_HEAD = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -39,7 +37,7 @@ def promise(path: str | os.PathLike) -> int | None:
 
 def _aiff(file, length: int) -> int | None:
     frames = None
-    for name, at, size in _chunks(file, length, 12, ">4sI", 2):
+    for name, at, size in wav.chunks(file, length, form=">4sI"):
         if name == b"COMM" and at + 6 <= length:
             file.seek(at + 2)
             frames = struct.unpack(">I", file.read(4))[0]
@@ -56,24 +54,10 @@ def _au(head: bytes, length: int) -> int | None:
 
 def _wave64(file, length: int) -> int | None:
     align = 0
-    for name, at, size in _chunks(file, length, 40, "<16sQ", 8):
+    for name, at, size in wav.chunks(file, length, 40, "<16sQ", 8, counted=24):
         if name == b"fmt " + _W64_TAIL and at + 14 <= length:
             file.seek(at + 12)
             align = struct.unpack("<H", file.read(2))[0]
         if name == b"data" + _W64_TAIL:
-            size -= 24  # a chunk's size counts its head
             return size // align if align and at + size > length else None
     return None
-
-
-def _chunks(file, length: int, at: int, form: str, even: int) -> Iterator[tuple[bytes, int, int]]:
-    """Walk through the chunks from a byte on: name, first byte of the content, size as declared."""
-    head = struct.calcsize(form)
-    for _ in range(_MAX_CHUNKS):
-        if at + head > length:
-            return
-        file.seek(at)
-        name, size = struct.unpack(form, file.read(head))
-        yield name, at + head, size
-        step = (head if even == 2 else 0) + size
-        at += max(step + -step % even, head)

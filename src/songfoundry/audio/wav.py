@@ -9,6 +9,7 @@ Reference: EBU Tech 3306 (RF64); Microsoft's Multichannel Audio (WAVE_FORMAT_EXT
 import io
 import os
 import struct
+from collections.abc import Iterator
 
 _INFO = {
     "title": b"INAM",
@@ -149,22 +150,37 @@ def promise(path: str | os.PathLike) -> int | None:
         return None if whole or not align or any(low <= size <= high for low, high in _STREAMED) else size // align
 
 
+def chunks(
+    file, length: int, at: int = 12, form: str = "<4sI", even: int = 2, counted: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """Walk through the chunks of a file of ``length`` bytes: name, first byte of the content, its size as declared.
+
+    ``form`` is how a chunk's head is packed, ``even`` what its length is filled up to a multiple of, ``counted`` how many bytes
+    of the head its size counts.
+    """
+    head = struct.calcsize(form)
+    for _ in range(_MAX_CHUNKS):
+        if at + head > length:
+            return
+        file.seek(at)
+        name, size = struct.unpack(form, file.read(head))
+        size = max(size - counted, 0)
+        yield name, at + head, size
+        at += head + size + -size % even
+
+
 def _data_chunk(file) -> tuple[int, int, int] | None:
     """Find the data chunk: its first byte, its size as declared, and the bytes of a frame (0 where nothing says so)."""
     length = file.seek(0, os.SEEK_END)
-    at, align, long = 12, 0, None
-    for _ in range(_MAX_CHUNKS):
-        if at + 8 > length:
-            break
+    align, long = 0, None
+    for name, at, size in chunks(file, length):
         file.seek(at)
-        name, size = struct.unpack("<4sI", file.read(8))
-        if name == b"fmt " and size >= 14 and at + 22 <= length:
+        if name == b"fmt " and size >= 14 and at + 14 <= length:
             align = struct.unpack("<H", file.read(14)[12:14])[0]
-        if name == b"ds64" and size >= 16 and at + 24 <= length:
+        if name == b"ds64" and size >= 16 and at + 16 <= length:
             long = struct.unpack("<Q", file.read(16)[8:])[0]
         if name == b"data":
-            return at + 8, long if long is not None and size == _MAX_RIFF else size, align
-        at += 8 + size + size % 2
+            return at, long if long is not None and size == _MAX_RIFF else size, align
     return None
 
 

@@ -75,25 +75,18 @@ def note(
             generator = NoteGenerator(model or DEFAULT_MODEL, device, threads)
             common = {"model": generator, "progress": show, "cancel": stop.event}
             if midi is not None:
-                made = verb.play(
-                    midi, out=_place(out, midi, format), format=format, instruments=instrument_per_track, interpolate=interpolate,
-                    seed=seed, rate=44100 if rate is None else rate, loudness=-16.0 if loudness is None else loudness, **common,
-                )  # fmt: skip
+                common |= _given(instruments=instrument_per_track, interpolate=interpolate, rate=rate, loudness=loudness, format=format)
+                made = verb.play(midi, out=_place(out, midi, format), seed=seed, **common)
             else:
-                common |= {
-                    "velocity": 100 if velocity is None else velocity, "duration": duration, "out": out or "notes",
-                    "format": format or "wav", "picture": picture is not False,
-                }  # fmt: skip
-                heights = "C4" if pitch is None else pitch
+                common |= _given(pitch=pitch, velocity=velocity, duration=duration, format=format, picture=picture)
+                common["out"] = out or "notes"
                 if morph is not None:
-                    made = verb.morph(*morph, steps=9 if steps is None else steps, pitch=heights, **common)
+                    made = verb.morph(*morph, **_given(steps=steps), **common)
                 elif like is not None:
-                    made = verb.like(like, pitch=pitch, instrument=instrument, seed=seed, save=save_timbre, **common)
+                    made = verb.like(like, instrument=instrument, seed=seed, save=save_timbre, **common)
                 else:
-                    made = verb.note(
-                        heights, instrument=instrument, timbre=load_timbre, seed=seed, count=1 if count is None else count,
-                        save=save_timbre, **common,
-                    )  # fmt: skip
+                    options = _given(timbre=load_timbre, count=count)
+                    made = verb.note(instrument=instrument, seed=seed, save=save_timbre, **options, **common)
         except Cancelled:
             typer.echo("stopped: no unfinished file was left", err=True)
             raise typer.Exit(128 + stop.number) from None
@@ -109,6 +102,11 @@ def note(
         typer.echo(f"  {sentence}", err=True)
     if not json:
         tell_licences(find(model or DEFAULT_MODEL))
+
+
+def _given(**options) -> dict:
+    """Keep the options that were given: the verbs have the defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _check_together(modes: dict, against: dict, only: dict) -> None:

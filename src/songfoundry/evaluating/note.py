@@ -222,8 +222,7 @@ class _Bench:
         self.heard_train = self._hear(self.train)
         report(0.9)
         self.heard_test = self._hear(self.test)
-        both = [part for notes in (self.train, self.test) for part in self._flaws(notes)]
-        self._real = Flaws(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in both), strict=True)))
+        self._real = _joined([self._flaws(notes) for notes in (self.train, self.test)])
         # What is asked for: the pitches that training draws.
         self._ranges = {int(number): np.flatnonzero(row) for number, row in zip(self._numbers, draws.sounding, strict=True)}
 
@@ -233,12 +232,10 @@ class _Bench:
         return notes
 
     def _hear(self, notes: NoteSet) -> Heard:
-        parts = [self.judge.hear(notes.waves(slice(start, start + 256))) for start in range(0, len(notes), 256)]
-        return Heard(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+        return _joined([self.judge.hear(notes.waves(part)) for part in _parts(notes)])
 
-    def _flaws(self, notes: NoteSet) -> list[Flaws]:
-        parts = [slice(start, start + 256) for start in range(0, len(notes), 256)]
-        return [flaws(notes.waves(part), notes.pitch[part], self.rate) for part in parts]
+    def _flaws(self, notes: NoteSet) -> Flaws:
+        return _joined([flaws(notes.waves(part), notes.pitch[part], self.rate) for part in _parts(notes)])
 
     def _beyond(self, waveform: np.ndarray, pitch: np.ndarray) -> dict[str, Any]:
         return beyond(flaws(waveform, pitch, self.rate), self._real)
@@ -332,6 +329,16 @@ class _Bench:
         heard = self.judge.hear(waveform)
         _, cents = heard_as_asked(waveform, heard, pitch, instrument, self.rate)
         found.scales[name] = {"instruments": order} | scale(heard, cents, self._beyond(waveform, pitch), instrument)
+
+
+def _parts(notes: NoteSet) -> list[slice]:
+    """Cut a set into parts whose waveforms fit into memory."""
+    return [slice(start, start + 256) for start in range(0, len(notes), 256)]
+
+
+def _joined(parts: list):
+    """Join parts of figures, dataclasses of arrays (notes, ...) of one kind, into one."""
+    return type(parts[0])(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def _part(heard: Heard, chosen: np.ndarray) -> Heard:
