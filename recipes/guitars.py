@@ -4,7 +4,8 @@
 
 A SoundFont's distorted guitars are single notes added up; what makes a driven guitar is that a chord goes through one amplifier and
 comes out as one sound. So the parts are played clean, dry and twice (two takes, one on each side), and each take goes through a
-pre-amplifier, a valve and a cabinet. The only stem is other. Song n is a function of (seed, n) and the sources alone.
+pre-amplifier, a valve and a cabinet. The only stem is other. Song n is a function of (seed, n) and the sources alone; songs that
+are there already are kept.
 """
 
 import argparse
@@ -126,14 +127,17 @@ def main() -> None:
     songs, n = [], 0
     while len(songs) < options.count and n < 4 * options.count:
         file = files[order[n % len(files)]]
+        place = options.out / f"{n:03d}.flac"
         try:
-            samples = song(file, options.soundfont, options.seconds, np.random.default_rng([options.seed, n]))
+            made = place.exists()
+            samples = None if made else song(file, options.soundfont, options.seconds, np.random.default_rng([options.seed, n]))
         except InputError:
             samples = None
         if samples is not None and np.any(samples):
-            name = f"{n:03d}.flac"
-            write(options.out / name, samples, RATE, depth="int16")
-            stems = {"other": [{"file": name}]}
+            write(place, samples, RATE, depth="int16")
+            made = True
+        if made:
+            stems = {"other": [{"file": place.name}]}
             songs.append({"song": f"guitars {n:03d}", "split": "train", "licence": file.licence, "stems": stems})
         n += 1
     (options.out / "index.json").write_text(json.dumps({"songs": songs}, indent=1), encoding="utf-8")
