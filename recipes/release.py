@@ -77,7 +77,7 @@ def main() -> None:
     for path in options.earlier:
         before = checkpoint.read_header(path).card
         card["steps"] += before["steps"]
-        for seen in ("hours_seen", "tokens_seen"):
+        for seen in ("hours_seen", "tokens_seen", "images_seen"):
             if seen in card:
                 card[seen] = round(card[seen] + before.get(seen, 0), 2)
     scored = {group: rows for data, path in options.scores for group, rows in scores(data, Path(path), options.name).items()}
