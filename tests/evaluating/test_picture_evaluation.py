@@ -100,7 +100,8 @@ def test_the_command_writes_and_the_release_reads(judge, tmp_path, monkeypatch):
     release = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(release)
     monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr(sys, "argv", ["release.py", "mine.safetensors", "--name", "mine", "--licence", "CC0-1.0", "--scores", "digits", "s.json"])
+    options = ["--name", "mine", "--licence", "CC0-1.0", "--scores", "digits", "s.json"]
+    monkeypatch.setattr(sys, "argv", ["release.py", "mine.safetensors", *options])
     about = checkpoint.read_header("mine.safetensors")
     checkpoint.save("mine.safetensors", checkpoint.read_tensors("mine.safetensors"), checkpoint.Checkpoint(about.system, about.config, {
         **about.card, "scores": {}}))  # fmt: skip

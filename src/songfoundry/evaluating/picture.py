@@ -211,7 +211,7 @@ class _Bench:
         -------
         figures : "n"; "frechet", "kid", "precision", "recall" against as many test images, "floor" the first of training images;
             "accuracy", the share that the judge takes for what was asked (None where nothing can be asked); "entropy" in nats of all
-            classes that it sees; "memorised", how near training images are beside how near they are to test images, "copies" pictures looked at;
+            classes that it sees; "memorised", how near training images are, beside how near they are to test images, of "copies" pictures;
             "seconds" of one core (of the device, elapsed) for a picture; "evaluations" of the net for each; how it was asked.
         """
         began, begun = time.process_time(), time.perf_counter()
