@@ -82,13 +82,13 @@ class TrainConfig(Config):
     discriminator_freeze: NonNegativeInt = 0
     dead_after: NonNegativeInt = 500
 
-    def counted(self, draws) -> "TrainConfig":
-        """Turn `epochs` of draws into steps, on as many devices as the table names; raises `ConfigError` where they have no length."""
+    def counted(self, draws, world: int | None = None) -> "TrainConfig":
+        """Turn `epochs` of draws into steps, on `world` devices or as the table says; raises `ConfigError` where draws have no length."""
         if self.epochs is None:
             return self
         if not hasattr(draws, "__len__"):
             raise ConfigError("expected train.steps for draws that have no end, found train.epochs: give the number of steps")
-        a_step = self.batch * self.accumulate * self.devices * self.nodes
+        a_step = self.batch * self.accumulate * (world or self.devices * self.nodes)
         return self.model_copy(update={"steps": max(1, math.ceil(self.epochs * len(draws) / a_step))})
 
     def of(self, phase: str) -> "TrainConfig":

@@ -67,7 +67,7 @@ def open_trainer(
     fabric = launch(train_config)
     # The folder is made last, so that none is left by a recipe that does not work.
     system, draws = build(recipe, decoding)
-    train_config = train_config.counted(draws)
+    train_config = train_config.counted(draws, fabric.world_size)
     other = checkpoint.load(start_from).state_dict() if start_from is not None else None
     whole = recipe.model_copy(update={"train": train_config.model_dump()})
     run = Run(folder, whole, writes=fabric.is_global_zero)

@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,7 @@ def _split_of(name: Path) -> str:
     return {0: "test", 1: "valid"}.get(share, "train")
 
 
+@cache
 def made_images(count: int, size: int) -> tuple[dict[str, Images], tuple[str, ...]]:
     """Draw digits by code: `count` for training, a quarter as many (at least one of each) for validation, and for the test."""
     found, first = {}, 0

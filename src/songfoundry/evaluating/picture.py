@@ -112,15 +112,14 @@ def evaluate_picture(
     count, few = min(count, len(bench.test)), min(few, len(bench.test))
     found = PictureEvaluation(known, _about(bench, data, known, count, few, seed))
     found.pictures[FLOOR] = bench.floor(count)
-    plans = [(maker, maker.asked(), count, found.pictures, _named(maker, found.pictures)) for maker in makers]
-    for maker in makers:
+    names = _names(makers)
+    plans = [(maker, maker.asked(), count, found.pictures, name) for maker, name in zip(makers, names, strict=True)]
+    for maker, name in zip(makers, names, strict=True):
         if maker.kind == "ddpm" and few:
             most = maker.system.config.steps
             asked = [(name, number) for name in samplers for number in steps if number <= most]
             asked += [("ddpm", longest)] if 0 < longest <= most and "ddpm" in samplers else []
-            name = _named(maker, {})
-            rows = [(maker, maker.asked(sampler, number), few, found.steps, f"{name}, {sampler}, {number}") for sampler, number in asked]
-            plans += rows
+            plans += [(maker, maker.asked(sampler, number), few, found.steps, f"{name}, {sampler}, {number}") for sampler, number in asked]
     work = [plan[2] * plan[1].get("steps", 1) for plan in plans]
     for number, (maker, asked, size, into, name) in enumerate(plans):
         done, own = sum(work[:number]) / sum(work), work[number] / sum(work)
@@ -157,10 +156,14 @@ def _file_name(path: Path) -> str:
     return path.absolute().parent.parent.name if path.stem in ("model", "best", "last") else path.stem
 
 
-def _named(maker: PictureMaker, taken: dict) -> str:
-    about = getattr(maker.system, "checkpoint", None)
-    name = _file_name(about.path) if about is not None else maker.name
-    return name if name not in taken else f"{name} {len(taken) + 1}"
+def _names(makers: Sequence[PictureMaker]) -> list[str]:
+    """Name models by their files, those of one name apart."""
+    found: list[str] = []
+    for number, maker in enumerate(makers, 1):
+        about = getattr(maker.system, "checkpoint", None)
+        name = _file_name(about.path) if about is not None else maker.name
+        found.append(name if name not in found else f"{name} {number}")
+    return found
 
 
 def _draws(data: str | os.PathLike, classifier: PictureClassifier) -> ImageDraws:
