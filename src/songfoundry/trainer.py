@@ -353,7 +353,8 @@ class Trainer:
                     busy = self._waited = 0.0
                 scoring = self.step % config.score_every == 0 or finished
                 saving = self.step % config.save_every == 0 or finished or stopped
-                self._show_epoch(finished)
+                if self.fabric.is_global_zero and hasattr(self.system, "epoch") and hasattr(self.draws, "__len__"):
+                    self._show_epoch(finished)
                 if scoring and self.fabric.is_global_zero:
                     scores = self.score(config.score_songs)
                     self._keep(scores)
@@ -366,9 +367,7 @@ class Trainer:
         return scores
 
     def _show_epoch(self, finished: bool) -> None:
-        """Let a system show what an epoch came to that ended with this step, in the first process alone."""
-        if not (hasattr(self.system, "epoch") and self.fabric.is_global_zero):
-            return
+        """Let a system show what an epoch came to that ended with this step."""
         length, a_step = len(self.draws), self._a_step()
         number = -(-self.examples // length) if finished else self.examples // length
         if finished or (number > (self.examples - a_step) // length and number in self.config.show_epochs):

@@ -114,7 +114,7 @@ def test_a_game_has_its_shapes_and_whole_gradients(name, preset, options, channe
     score = net.discriminator(image, label)
     assert image.shape == (12, channels, size, size) and image.abs().max() <= 1 and score.shape == (12,)
     assert image.dtype == score.dtype == torch.float32
-    (score * torch.linspace(-1, 1, 12)).sum().backward()
+    (score * torch.linspace(-1, 2, 12)).sum().backward()
     assert [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
     phases = [parameter for part in net.phases().values() for parameter in part]
     assert {id(p) for p in phases} == {id(p) for p in net.parameters()}
