@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,15 @@ def evaluate_picture(
     work = [plan[2] * plan[1].get("steps", 1) for plan in plans]
     for number, (maker, asked, size, into, name) in enumerate(plans):
         done, own = sum(work[:number]) / sum(work), work[number] / sum(work)
-        into[name] = bench.row(maker, asked, size, seed, lambda part, d=done, o=own, n=name: report(n, d + o * part))
+        tell = partial(_tell, report, name, done, own)
+        into[name] = bench.row(maker, asked, size, seed, tell, copies=into is found.pictures)
     report("done", 1.0)
     return found
+
+
+def _tell(report: Callable[[str, float], None], name: str, done: float, own: float, part: float) -> None:
+    """Report how much of all work is done when a row is done in part."""
+    report(name, done + own * part)
 
 
 def load_judge(name: str | os.PathLike, device: str = "auto") -> tuple[PictureClassifier, dict[str, Any]]:
@@ -206,7 +213,7 @@ class _Bench:
         return self._floors[count]
 
     def row(
-        self, maker: PictureMaker, asked: dict, count: int, seed: int, progress: Callable[[float], None]
+        self, maker: PictureMaker, asked: dict, count: int, seed: int, progress: Callable[[float], None], copies: bool
     ) -> dict[str, Any]:
         """Measure what a model makes, the classes in turn.
 
@@ -214,7 +221,7 @@ class _Bench:
         -------
         figures : "n"; "frechet", "kid", "precision", "recall" against as many test images, "floor" the first of training images;
             "accuracy", the share that the judge takes for what was asked (None where nothing can be asked); "entropy" in nats of all
-            classes that it sees; "memorised", how near training images are, beside how near they are to test images, of "copies" pictures;
+            classes that it sees; "memorised", how near training images are, beside how near they are to test images, of "copies" pictures, where these are asked for;
             "seconds" of one core (of the device, elapsed) for a picture; "evaluations" of the net for each; how it was asked.
         """
         began, begun = time.process_time(), time.perf_counter()
@@ -222,9 +229,9 @@ class _Bench:
         seconds = time.process_time() - began if maker.device.type == "cpu" else time.perf_counter() - begun
         labels = maker.labels(count) if maker.conditional else None
         floor = self.floor(count)["frechet"]
-        return {**self._measured(pixels, labels), "floor": floor, "seconds": seconds / count, "evaluations": _evaluations(asked), **asked}
+        return {**self._measured(pixels, labels, copies), "floor": floor, "seconds": seconds / count, "evaluations": _evaluations(asked), **asked}
 
-    def _measured(self, pixels: np.ndarray, labels: np.ndarray | None, copies: bool = True) -> dict[str, Any]:
+    def _measured(self, pixels: np.ndarray, labels: np.ndarray | None, copies: bool) -> dict[str, Any]:
         probabilities, features = self._judge(pixels)
         count = len(pixels)
         real = self._seen[:count]
