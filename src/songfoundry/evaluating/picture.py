@@ -221,7 +221,8 @@ class _Bench:
         -------
         figures : "n"; "frechet", "kid", "precision", "recall" against as many test images, "floor" the first of training images;
             "accuracy", the share that the judge takes for what was asked (None where nothing can be asked); "entropy" in nats of all
-            classes that it sees; "memorised", how near training images are, beside how near they are to test images, of "copies" pictures, where these are asked for;
+            classes that it sees; "memorised", how near training images are, beside how near they are to test images, of "copies" pictures,
+            where `copies` says so;
             "seconds" of one core (of the device, elapsed) for a picture; "evaluations" of the net for each; how it was asked.
         """
         began, begun = time.process_time(), time.perf_counter()
@@ -229,7 +230,8 @@ class _Bench:
         seconds = time.process_time() - began if maker.device.type == "cpu" else time.perf_counter() - begun
         labels = maker.labels(count) if maker.conditional else None
         floor = self.floor(count)["frechet"]
-        return {**self._measured(pixels, labels, copies), "floor": floor, "seconds": seconds / count, "evaluations": _evaluations(asked), **asked}
+        measured = self._measured(pixels, labels, copies)
+        return {**measured, "floor": floor, "seconds": seconds / count, "evaluations": _evaluations(asked), **asked}
 
     def _measured(self, pixels: np.ndarray, labels: np.ndarray | None, copies: bool) -> dict[str, Any]:
         probabilities, features = self._judge(pixels)
