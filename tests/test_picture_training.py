@@ -57,7 +57,7 @@ def test_every_family_trains_by_epochs_and_shows_them(tmp_path, family, monkeypa
     assert family != "ddpm" or {"results/metrics_comparison.png", "results/training_loss.png"} <= set(files(tmp_path))
 
 
-@pytest.mark.parametrize("family", ["ddpm", "cdcgan-plain"])
+@pytest.mark.parametrize("family", [pytest.param("ddpm", marks=pytest.mark.long), "cdcgan-plain"])
 def test_a_killed_training_goes_on_bit_for_bit(tmp_path, family):
     command = [sys.executable, "-c", KILLED.format(family=family), str(Path(__file__).parent), str(tmp_path / "killed")]
     killed = subprocess.run(command, capture_output=True, text=True)
