@@ -3,7 +3,8 @@
     python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
         --scores "public test songs" public.json --scores "validation songs" validation.json
 
-The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or `songfoundry evaluate note ...`.
+The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or `songfoundry evaluate note ...`,
+or `songfoundry evaluate picture ...`.
 """
 
 import argparse
@@ -42,10 +43,21 @@ def heard(about: dict, name: str) -> dict[str, dict[str, float]]:
     return {f"{row}, judge {about['judge']['hash']}": {k: round(v, 3) for k, v in figures.items()} for row, figures in rows.items()}
 
 
+def seen(about: dict, name: str) -> dict[str, dict[str, float]]:
+    """Read what an evaluation of pictures found of a model, or of its judge: how often that is right about the test images."""
+    if about["judge"]["name"] == name:
+        return {"test images": {"accuracy": round(about["judge"]["accuracy"], 4)}}
+    row = about["pictures"][name]
+    keys = ("frechet", "floor", "kid", "precision", "recall", "accuracy", "memorised")
+    how = ", ".join(f"{key} {row[key]}" for key in ("sampler", "steps", "guidance") if key in row)
+    title = f"pictures (n = {row['n']}{', ' + how if how else ''}), judge {about['judge']['hash']}"
+    return {title: {key: round(row[key], 4) for key in keys if row.get(key) is not None}}
+
+
 def scores(data: str, path: Path, name: str) -> dict[str, dict[str, float]]:
     """Read a model's scores from the file of an evaluation, each named by the data that it was measured on."""
     about = json.loads(path.read_text())
-    found = heard(about, name) if "judge" in about else medians(about, name)
+    found = seen(about, name) if "pictures" in about else heard(about, name) if "judge" in about else medians(about, name)
     return {f"{data}: {group}": rows for group, rows in found.items()}
 
 
@@ -77,7 +89,7 @@ def main() -> None:
     for path in options.earlier:
         before = checkpoint.read_header(path).card
         card["steps"] += before["steps"]
-        for seen in ("hours_seen", "tokens_seen"):
+        for seen in ("hours_seen", "tokens_seen", "images_seen"):
             if seen in card:
                 card[seen] = round(card[seen] + before.get(seen, 0), 2)
     scored = {group: rows for data, path in options.scores for group, rows in scores(data, Path(path), options.name).items()}

@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = {
     "errors": 0, "config": 0, "registry": 0,
-    "audio": 1, "notes": 1, "orchestra": 1, "spectral": 1, "synth": 1, "voice": 1, "diffusion": 1, "hardware": 1,
+    "audio": 1, "notes": 1, "orchestra": 1, "spectral": 1, "synth": 1, "voice": 1, "diffusion": 1, "hardware": 1, "pictures": 1,
     "nets": 2, "data": 2, "metrics": 2,
     "checkpoint": 3, "systems": 3,
     "runs": 4, "averages": 4, "schedule": 4, "loading": 4, "game": 4, "trainer": 4,
@@ -111,7 +111,7 @@ def test_nets_data_and_metrics_are_blind_to_each_other():
     [
         ("soundfile", {"audio"}), ("av", {"audio"}), ("symusic", {"notes"}), ("miditok", {"notes"}), ("safetensors", {"checkpoint"}),
         ("lightning_fabric", {"trainer"}), ("typer", {"cli", "__main__"}), ("rich", {"cli"}),
-        ("pickle", set()), ("marshal", set()), ("shelve", set()), ("joblib", set()), ("lightning", set()),
+        ("PIL", {"pictures"}), ("pickle", set()), ("marshal", set()), ("shelve", set()), ("joblib", set()), ("lightning", set()),
         ("torchaudio", set()), ("torchvision", set()), ("torchcodec", set()), ("dill", set()),
         ("socket", {"serve", "batch"}), ("http", {"serve", "batch"}), ("urllib", {"serve", "batch"}), ("requests", set()),
     ],

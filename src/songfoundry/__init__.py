@@ -18,6 +18,8 @@ _HOMES = {
     "like": "songfoundry.timbre.verb",
     "play": "songfoundry.timbre.verb",
     "NoteGenerator": "songfoundry.timbre.generator",
+    "picture": "songfoundry.picturing.verb",
+    "PictureMaker": "songfoundry.picturing.maker",
     "train": "songfoundry.training",
     "evaluate_separation": "songfoundry.evaluating.separation",
     "export_onnx": "songfoundry.export",

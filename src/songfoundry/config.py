@@ -35,6 +35,8 @@ class Recipe(Config):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+SHORT = {"epochs": "train.epochs", "batch_size": "train.batch", "learning_rate": "train.rate"}
+"""Names that other programs have for keys of a recipe; `recipe` takes them in assignments."""
 
 
 def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
@@ -132,5 +134,13 @@ def _toml_value(value: Any) -> str:
 
 
 def recipe(path: str | os.PathLike, assignments: list[str] | None = None) -> Recipe:
-    """Read a recipe from a TOML file and apply `--set` assignments; raises `ConfigError`."""
-    return parse(Recipe, override(read_toml(path), assignments or []), str(path))
+    """Read a recipe from a TOML file and apply `--set` assignments, in which `SHORT` names are known too; raises `ConfigError`."""
+    values, spelt = read_toml(path), []
+    for assignment in assignments or []:
+        key, equals, value = assignment.partition("=")
+        key = SHORT.get(key.strip(), key.strip())
+        spelt.append(f"{key}{equals}{value}")
+        if key == "train.steps" and isinstance(values.get("train"), dict):
+            # Who asks for steps does not want the recipe's epochs.
+            values["train"].pop("epochs", None)
+    return parse(Recipe, override(values, spelt), str(path))

@@ -141,6 +141,7 @@ class Run:
         """Write what a system shows of its work to results/, over what it showed before."""
         for artifact in artifacts:
             name = f"results/{artifact.name}.{artifact.kind}"
+            (self.folder / name).parent.mkdir(exist_ok=True)
             if isinstance(artifact.content, bytes):
                 self._write(name, artifact.content)
             else:

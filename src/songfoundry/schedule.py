@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from songfoundry.config import Config
+from songfoundry.errors import ConfigError
+from songfoundry.registry import nearest
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "constant", "multistep", "cosine_restarts"]
@@ -42,9 +44,14 @@ class TrainConfig(Config):
     from the peak. `phases` changes such values for one phase of a system that has several. In a game of a generator and a
     discriminator the latter learns alone for `discriminator_first_steps` and then stands still for `discriminator_freeze`, and a
     side that has been dead for `dead_after` steps (0: never) ends the training.
+
+    Where draws say how long they are, `epochs` of them may be asked for in place of `steps`, and what `show_epochs` counts, and the last
+    one, are shown as the system has it.
     """
 
     steps: PositiveInt = 100_000
+    epochs: PositiveFloat | None = None
+    show_epochs: list[PositiveInt] = [1, 5, 10, 20]
     batch: PositiveInt = 4
     accumulate: PositiveInt = 1
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -74,6 +81,15 @@ class TrainConfig(Config):
     discriminator_first_steps: NonNegativeInt = 0
     discriminator_freeze: NonNegativeInt = 0
     dead_after: NonNegativeInt = 500
+
+    def counted(self, draws, world: int | None = None) -> "TrainConfig":
+        """Turn `epochs` of draws into steps, on `world` devices or as the table says; raises `ConfigError` where draws have no length."""
+        if self.epochs is None:
+            return self
+        if not hasattr(draws, "__len__"):
+            raise ConfigError("expected train.steps for draws that have no end, found train.epochs: give the number of steps")
+        a_step = self.batch * self.accumulate * (world or self.devices * self.nodes)
+        return self.model_copy(update={"steps": max(1, math.ceil(self.epochs * len(draws) / a_step))})
 
     def of(self, phase: str) -> "TrainConfig":
         """Give the values that hold for a phase."""
@@ -106,3 +122,15 @@ def learns(config: TrainConfig, step: int, phase: str) -> bool:
     if step < alone:
         return phase == "discriminator"
     return phase != "discriminator" or step >= alone + config.discriminator_freeze
+
+
+def check_phases(config: TrainConfig, phases: list[str]) -> None:
+    """Refuse, by `ConfigError`, what a recipe says of phases that the system does not have."""
+    for name in config.phases:
+        if name not in phases:
+            raise ConfigError(f"expected the name of a phase in train.phases, found {name!r}: {nearest(name, phases)}")
+    if (config.discriminator_first_steps or config.discriminator_freeze) and "discriminator" not in phases:
+        raise ConfigError(
+            f"expected a system with a discriminator for train.discriminator_first_steps, found the phases {', '.join(phases)}: "
+            "take that key out"
+        )

@@ -29,7 +29,7 @@ from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingE
 from songfoundry.game import Game
 from songfoundry.registry import nearest
 from songfoundry.runs import Run, commit
-from songfoundry.schedule import TrainConfig, learning_rate, learns
+from songfoundry.schedule import TrainConfig, check_phases, learning_rate, learns
 
 
 def launch(config: TrainConfig):
@@ -79,18 +79,6 @@ def _precision(config: TrainConfig) -> str:
     return "bf16-mixed" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "32-true"
 
 
-def _check_phases(config: TrainConfig, phases: list[str]) -> None:
-    """Refuse, by `ConfigError`, what a recipe says of phases that the system does not have."""
-    for name in config.phases:
-        if name not in phases:
-            raise ConfigError(f"expected the name of a phase in train.phases, found {name!r}: {nearest(name, phases)}")
-    if (config.discriminator_first_steps or config.discriminator_freeze) and "discriminator" not in phases:
-        raise ConfigError(
-            f"expected a system with a discriminator for train.discriminator_first_steps, found the phases {', '.join(phases)}: "
-            "take that key out"
-        )
-
-
 class Trainer:
     """Own the optimisers, the averaged weights and the step counter of one training.
 
@@ -106,7 +94,7 @@ class Trainer:
         self.config, self.run, self.draws = config, run, draws
         self.system = system.to(self.fabric.device)
         phases = system.phases()
-        _check_phases(config, list(phases))
+        check_phases(config, list(phases))
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
         self.optimizers = {}
         for phase, parameters in phases.items():
@@ -365,6 +353,8 @@ class Trainer:
                     busy = self._waited = 0.0
                 scoring = self.step % config.score_every == 0 or finished
                 saving = self.step % config.save_every == 0 or finished or stopped
+                if self.fabric.is_global_zero and hasattr(self.system, "epoch") and hasattr(self.draws, "__len__"):
+                    self._show_epoch(finished)
                 if scoring and self.fabric.is_global_zero:
                     scores = self.score(config.score_songs)
                     self._keep(scores)
@@ -375,6 +365,16 @@ class Trainer:
                 if stopped and not finished:
                     raise Cancelled(f"The training was stopped and saved at step {self.step}; the same command goes on from there.")
         return scores
+
+    def _show_epoch(self, finished: bool) -> None:
+        """Let a system show what an epoch came to that ended with this step."""
+        length, a_step = len(self.draws), self._a_step()
+        number = -(-self.examples // length) if finished else self.examples // length
+        if finished or (number > (self.examples - a_step) // length and number in self.config.show_epochs):
+            with self.averages.applied():
+                figures, artifacts = self.system.epoch(number, next(iter(self.draws.validation())), self.run.rows(), length / a_step)
+            self.run.log({"step": self.step, "epoch": figures})
+            self.run.artifacts(artifacts)
 
     def _agreed(self, stop: bool) -> bool:
         """Tell whether any of the processes was asked to stop: all must end after the same step."""

@@ -67,6 +67,7 @@ def open_trainer(
     fabric = launch(train_config)
     # The folder is made last, so that none is left by a recipe that does not work.
     system, draws = build(recipe, decoding)
+    train_config = train_config.counted(draws, fabric.world_size)
     other = checkpoint.load(start_from).state_dict() if start_from is not None else None
     whole = recipe.model_copy(update={"train": train_config.model_dump()})
     run = Run(folder, whole, writes=fabric.is_global_zero)
@@ -124,8 +125,8 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
     Returns
     -------
     plan : "parameters"; "steps" (to go); "seconds_a_step" and "waiting", the share of it spent waiting for examples;
-        "seconds_a_score"; "hours" to the last step, with its scores; "hours_seen" or "tokens_seen" until then; "memory_gib", the
-        peak of the device where that is a GPU, else of the processes.
+        "seconds_a_score"; "hours" to the last step, with its scores; "hours_seen", "tokens_seen" or "images_seen" until then;
+        "memory_gib", the peak of the device where that is a GPU, else of the processes.
     """
     import itertools
     import tempfile
@@ -136,9 +137,11 @@ def plan(recipe: Recipe, folder: str | os.PathLike | None = None, steps: int = 3
     from songfoundry.schedule import TrainConfig
 
     whole = config.parse(TrainConfig, recipe.train, "[train]")
+    if whole.epochs is not None:
+        whole = whole.counted(build(recipe)[1])
     last = run_folder(recipe, folder) / "checkpoints" / "last.safetensors"
     to_go = max(0, whole.steps - (checkpoint.read_header(last).card["step"] if last.exists() else 0))
-    short = recipe.model_copy(update={"train": {**recipe.train, "steps": steps + 1}})
+    short = recipe.model_copy(update={"train": {**recipe.train, "steps": steps + 1, "epochs": None}})
     with tempfile.TemporaryDirectory() as scratch:
         trainer = open_trainer(short, scratch)
         figures = trainer.measure(steps)

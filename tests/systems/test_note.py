@@ -10,7 +10,8 @@ from tiny_notes import system
 from songfoundry import checkpoint
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.data.tones import tone
-from songfoundry.systems.note import NoteConfig, _discriminator_loss
+from songfoundry.systems.adversarial import discriminator_loss
+from songfoundry.systems.note import NoteConfig
 
 
 def batch(count=4):
@@ -22,11 +23,11 @@ def batch(count=4):
 def test_losses_by_name_are_their_formulas():
     real, made = torch.tensor([0.5, -1.0, 3.0]), torch.tensor([-2.0, 0.25, -0.5])
     sigmoid = (-torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(made)).log().mean()).item()
-    assert _discriminator_loss("nonsaturating", real, made).item() == pytest.approx(sigmoid)
-    assert _discriminator_loss("hinge", real, made).item() == pytest.approx((0.5 + 2.0 + 0) / 3 + (0 + 1.25 + 0.5) / 3)
-    assert _discriminator_loss("wgan_gp", real, made).item() == pytest.approx((made.mean() - real.mean()).item())
+    assert discriminator_loss("nonsaturating", real, made).item() == pytest.approx(sigmoid)
+    assert discriminator_loss("hinge", real, made).item() == pytest.approx((0.5 + 2.0 + 0) / 3 + (0 + 1.25 + 0.5) / 3)
+    assert discriminator_loss("wgan_gp", real, made).item() == pytest.approx((made.mean() - real.mean()).item())
     zero = torch.zeros(3)
-    assert _discriminator_loss("nonsaturating", zero, zero).item() == pytest.approx(2 * math.log(2))
+    assert discriminator_loss("nonsaturating", zero, zero).item() == pytest.approx(2 * math.log(2))
 
 
 def test_the_penalty_at_real_images_is_due_now_and_then_and_weighed_by_it():

@@ -23,6 +23,7 @@ COMMANDS = (
     ("compose", "compose:compose"),
     ("render", "render:render"),
     ("note", "note:note"),
+    ("picture", "picture:picture"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),

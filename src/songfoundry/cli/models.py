@@ -37,7 +37,7 @@ def _card(row: dict) -> str:
     """Write a model's card as a section of a page."""
     card, data = row["card"], row["card"].get("data", {})
     versions = ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items() if version)
-    amounts = [f"{data[name]:,} {name}" for name in ("songs", "hours", "pieces", "notes", "tokens") if name in data]
+    amounts = [f"{data[name]:,} {name}" for name in ("songs", "hours", "pieces", "notes", "tokens", "images") if name in data]
     told = {
         "system, net": ", ".join(str(part) for part in (row["system"], row["net"], row["preset"]) if part), "size": f"{row['mib']} MiB",
         "licence": card.get("licence", "not stated"), "recipe": f"`recipes/{card.get('recipe')}.toml`",
@@ -52,7 +52,8 @@ def _card(row: dict) -> str:
 
 def _seen(card: dict) -> str:
     """Say how much a model has seen."""
-    return f"{card['tokens_seen']:,} tokens" if card.get("tokens_seen") else f"{card.get('hours_seen')} h of audio"
+    counted = next((f"{card[f'{what}_seen']:,} {what}" for what in ("tokens", "images") if card.get(f"{what}_seen")), None)
+    return counted or f"{card.get('hours_seen')} h of audio"
 
 
 def _figures(scores: dict) -> str:
@@ -76,6 +77,8 @@ def _describe(row: dict) -> str:
             source = f"{data['pieces']} pieces ({data.get('notes', 0):,} notes)"
         elif "songs" not in data and "notes" in data:
             source = f"{data['notes']:,} single notes"
+        elif "images" in data:
+            source = f"{data['images']:,} images"
         else:
             source = f"{data.get('songs')} songs ({data.get('hours')} h)"
         folders = ", ".join(dict.fromkeys(data.get("folders", [])))

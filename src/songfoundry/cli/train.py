@@ -8,14 +8,21 @@ import typer
 
 _USES = {
     "separate": "separate --model {} SONG", "compose": "compose --model {} PROMPT.mid", "note": "note --model {}",
-    "note_classifier": "evaluate note --judge {}",
+    "note_classifier": "evaluate note --judge {}", "ddpm": "picture --model {}", "cdcgan": "picture --model {}",
+    "picture_classifier": "evaluate picture --judge {}",
 }  # fmt: skip
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe: a TOML file, see recipes/.")],
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More keys to change, as after --set.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a run that is there goes on. Default: runs/NAME.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: --set train.steps=500.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change keys of the recipe: --set train.steps=500; --set epochs=20 batch_size=64 learning_rate=1e-3."),
+    ] = None,
     start_from: Annotated[Path | None, typer.Option(help="Begin a new run with the weights of this checkpoint.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Take a few steps, say what the whole costs, and stop.")] = False,
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
@@ -26,7 +33,7 @@ def train(
 
     line = _Line(progress)
     hardware.keep_memory()
-    described = config.recipe(recipe, set_)
+    described = config.recipe(recipe, [*(set_ or []), *(assignments or [])])
     first = training.first_process()
     if plan:
         figures = training.plan(described, out)
@@ -55,7 +62,8 @@ def _sentence(figures: dict) -> str:
     """Say in words what `training.plan` measured."""
     import datetime
 
-    seen = f"{figures['tokens_seen']:,} tokens" if "tokens_seen" in figures else f"{figures['hours_seen']:.1f} h of audio"
+    seen = next((f"{figures[f'{what}_seen']:,} {what}" for what in ("tokens", "images") if f"{what}_seen" in figures), None)
+    seen = seen or f"{figures['hours_seen']:.1f} h of audio"
     until = datetime.datetime.now() + datetime.timedelta(hours=figures["hours"])
     return "\n".join((
         f"parameters: {figures['parameters'] / 1e6:.2f} M",

@@ -18,6 +18,7 @@ from songfoundry.metrics.pitch import median_cents
 from songfoundry.spectral.instantaneous import InstantaneousMel
 from songfoundry.spectral.mel import LogMel, mel_centres
 from songfoundry.systems import Artifact
+from songfoundry.systems.adversarial import discriminator_loss, frozen, generator_loss, slope, steepness
 
 __all__ = ["SYSTEM", "Note", "NoteConfig"]
 
@@ -209,7 +210,7 @@ class Note(nn.Module):
         of_real = self.net.discriminator(real, pitch, instrument)
         of_made = self.net.discriminator(made, pitch, instrument)
         high, low = of_real.score, of_made.score
-        losses = {"discriminator": _discriminator_loss(self.config.loss, high, low)}
+        losses = {"discriminator": discriminator_loss(self.config.loss, high, low)}
         losses |= self._heads("real", of_real, pitch, instrument)
         if self.config.loss == "wgan_gp":
             losses["penalty"] = self.config.penalty * self._slope(real, made, pitch, instrument)
@@ -229,16 +230,9 @@ class Note(nn.Module):
         return losses
 
     def _generator_losses(self, latent: Tensor, pitch: Tensor, instrument: Tensor) -> dict[str, Tensor]:
-        other_side = self.net.phases()["discriminator"]
-        try:
-            # Its weights' gradients would be thrown away: a quarter of the time.
-            for parameter in other_side:
-                parameter.requires_grad_(False)
+        with frozen(self.net.phases()["discriminator"]):
             found = self.net.discriminator(self.net.generator(latent, pitch, instrument), pitch, instrument)
-        finally:
-            for parameter in other_side:
-                parameter.requires_grad_(True)
-        loss = functional.softplus(-found.score).mean() if self.config.loss == "nonsaturating" else -found.score.mean()
+        loss = generator_loss(self.config.loss, found.score)
         return {"generator": loss, **self._heads("made", found, pitch, instrument)}
 
     def watch(self) -> dict[str, Tensor]:
@@ -265,16 +259,11 @@ class Note(nn.Module):
 
     def _steepness(self, image: Tensor, pitch: Tensor, instrument: Tensor) -> Tensor:
         """Measure the squared gradient of the scores at images, (batch,), so that it can be differentiated itself."""
-        image = image.detach().requires_grad_()
-        score = self.net.discriminator(image, pitch, instrument).score
-        (gradient,) = torch.autograd.grad(score.sum(), image, create_graph=True)
-        return gradient.float().square().sum((1, 2, 3))
+        return steepness(lambda each: self.net.discriminator(each, pitch, instrument).score, image)
 
     def _slope(self, real: Tensor, made: Tensor, pitch: Tensor, instrument: Tensor) -> Tensor:
-        """Measure how far the slope is from 1 between real and made images (Gulrajani et al. 2017, eq. 3)."""
-        share = torch.rand(len(real), 1, 1, 1, device=real.device)
-        between = self._steepness(torch.lerp(real, made, share), pitch, instrument)
-        return ((between + 1e-12).sqrt() - 1).square().mean()
+        """Measure how far the slope is from 1 between real and made images."""
+        return slope(lambda each: self.net.discriminator(each, pitch, instrument).score, real, made)
 
     @torch.no_grad()
     def score(self, batch: dict) -> dict[str, float]:
@@ -336,18 +325,6 @@ def _front(config: NoteConfig) -> tuple[nn.Module, list[float]]:
         return front, mel_centres(config.rate, config.mels, scale="htk").tolist()
     front = LogMel(config.rate, config.n_fft, config.hop, config.mels, floor=config.floor)
     return front, front.centres.tolist()
-
-
-def _discriminator_loss(name: str, real: Tensor, made: Tensor) -> Tensor:
-    """Compute the discriminator's loss of its scores, (batch,) each.
-
-    Reference: Goodfellow et al. 2014, eq. 1; Lim & Ye 2017 for "hinge"; Arjovsky et al. 2017, eq. 2, for "wgan_gp".
-    """
-    if name == "nonsaturating":
-        return functional.softplus(-real).mean() + functional.softplus(made).mean()
-    if name == "hinge":
-        return functional.relu(1 - real).mean() + functional.relu(1 + made).mean()
-    return made.mean() - real.mean()
 
 
 def _sheet(image: Tensor, titles: list[str], rows: int) -> bytes | None:
