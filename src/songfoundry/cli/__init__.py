@@ -23,6 +23,8 @@ COMMANDS = (
     ("compose", "compose:compose"),
     ("render", "render:render"),
     ("note", "note:note"),
+    ("encode", "encode:encode"),
+    ("decode", "decode:decode"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),

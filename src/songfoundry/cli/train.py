@@ -8,7 +8,7 @@ import typer
 
 _USES = {
     "separate": "separate --model {} SONG", "compose": "compose --model {} PROMPT.mid", "note": "note --model {}",
-    "note_classifier": "evaluate note --judge {}",
+    "codec": "encode --model {} SONG", "note_classifier": "evaluate note --judge {}",
 }  # fmt: skip
 
 
