@@ -4,7 +4,7 @@ Every random number of example n comes from a generator seeded by (seed, n), so 
 have seen; with `clips` the crops are those of so many fixed numbers, each varied in level whenever it comes again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,10 +13,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from songfoundry.config import Config
 from songfoundry.data.remix import SongFolder, open_all
-from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, cached, find_songs
+from songfoundry.data.songs import ACCOMPANIMENT, STEMS, CachedSong, find_songs
 from songfoundry.errors import ConfigError, DatasetError
 
-__all__ = ["DRAWS", "MIXTURE", "Sounds", "SoundsConfig", "harmonics"]
+__all__ = ["DRAWS", "MIXTURE", "Sounds", "SoundsConfig", "excerpts", "harmonics", "tones"]
 
 MIXTURE = "mixture"
 HARMONICS = "harmonics"
@@ -101,8 +101,7 @@ class Sounds:
 
     def _stems(self, song: CachedSong) -> list[str]:
         """List the wanted sounds that a song has."""
-        there = [stem for stem in (*STEMS, ACCOMPANIMENT) if song.level.get(stem, 0) > 0]
-        return [stem for stem in (*there, MIXTURE) if stem in self.config.stems and there]
+        return _sounding(song, self.config.stems)
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """Draw example `number`, always the same for one seed and one list of songs."""
@@ -135,45 +134,12 @@ class Sounds:
         return waveform
 
     def validation(self) -> Iterator[dict]:
-        """Give the validation sounds, the loudest seconds of each stem, in an order in which the first few are of all stems.
-
-        Each is {"name": song and stem, "stem", "waveform": float32 (samples,)}, `config.excerpt` long or as long as it is.
-        """
+        """Give the validation sounds, the loudest `config.excerpt` seconds of each stem: see `excerpts`; tones where there are no songs."""
+        length = round(self.config.excerpt * self.config.rate)
         if not self._places:
-            yield from self._tones()
+            yield from tones(length, self.config.rate, self.seed)
             return
-        yield from self._held_out([(song, self._first_held_out(song)) for song in self.valid])
-
-    def held_out(self, split: str = "test") -> Iterator[dict]:
-        """Give the sounds of a split's songs, decoded when they are asked for, as `validation` does; "valid" is just that."""
-        if split == "valid" or not self.config.folders:
-            yield from self.validation()
-            return
-        songs = [song for folder in self.config.folders for song in find_songs(folder.path, folder.include) if song.split == split]
-        yield from self._held_out([(cached(song, self.config.rate), 0) for song in songs])
-
-    def _first_held_out(self, song: CachedSong) -> int:
-        return song.frames - round(song.song.valid_last_seconds * song.rate) if song.song.valid_last_seconds else 0
-
-    def _held_out(self, songs: list[tuple[CachedSong, int]]) -> Iterator[dict]:
-        length = round(self.config.excerpt * self.config.rate)
-        rows = {stem: [(song, first) for song, first in songs if stem in self._stems(song)] for stem in self.config.stems}
-        for place in range(max(map(len, rows.values()), default=0)):
-            for stem, there in rows.items():
-                if place >= len(there):
-                    continue
-                song, first = there[place]
-                sound = _read(song, stem, first, song.frames - first).mean(0)
-                sound = _loudest(sound, length, self.config.rate // 10)
-                if np.sqrt(np.square(sound).mean()) > _SILENT:
-                    yield {"name": f"{song.song.name} {stem}", "stem": stem, "waveform": sound / max(1.0, float(np.abs(sound).max()))}
-
-    def _tones(self) -> Iterator[dict]:
-        length = round(self.config.excerpt * self.config.rate)
-        for number in range(_TONES):
-            # Seeds that no example has: those are pairs and triples.
-            tone = harmonics(np.random.default_rng((self.seed, number, 0, 1)), length, self.config.rate)
-            yield {"name": f"tones {number + 1}", "stem": HARMONICS, "waveform": tone}
+        yield from excerpts(self.valid, self.config.stems, length, at_end=True)
 
     def seen(self, examples: int) -> dict:
         """Say how much so many examples are, in hours of audio, for the card."""
@@ -216,6 +182,44 @@ def _read(song: CachedSong, stem: str, start: int, frames: int) -> np.ndarray:
     parts = [song.read(name, start, frames) for name in song.maps]
     wide = max(len(part) for part in parts)
     return np.sum([np.broadcast_to(part, (wide, frames)) for part in parts], axis=0, dtype=np.float32)
+
+
+def _sounding(song: CachedSong, stems: Sequence[str]) -> list[str]:
+    """List the sounds of these that a song has."""
+    there = [stem for stem in (*STEMS, ACCOMPANIMENT) if song.level.get(stem, 0) > 0]
+    return [stem for stem in (*there, MIXTURE) if stem in stems and there]
+
+
+def excerpts(songs: Sequence[CachedSong], stems: Sequence[str], samples: int, at_end: bool = False) -> Iterator[dict]:
+    """Give the loudest stretch of each stem of each song, the mean of its channels, first one of every stem, then the next.
+
+    Parameters
+    ----------
+    at_end : look for it in those seconds alone that a training song keeps for validation.
+
+    Yields
+    ------
+    {"name": song and stem, "stem", "waveform": float32 (samples,) or as long as it is, full scale ±1}; none is silent.
+    """
+    rows = {stem: [song for song in songs if stem in _sounding(song, stems)] for stem in stems}
+    for place in range(max(map(len, rows.values()), default=0)):
+        for stem, there in rows.items():
+            if place >= len(there):
+                continue
+            song = there[place]
+            kept = song.song.valid_last_seconds if at_end else 0
+            first = song.frames - round(kept * song.rate) if kept else 0
+            sound = _loudest(_read(song, stem, first, song.frames - first).mean(0), samples, song.rate // 10)
+            if np.sqrt(np.square(sound).mean()) > _SILENT:
+                yield {"name": f"{song.song.name} {stem}", "stem": stem, "waveform": sound / max(1.0, float(np.abs(sound).max()))}
+
+
+def tones(samples: int, rate: int, seed: int = 0) -> Iterator[dict]:
+    """Give test tones that no training has seen, as `excerpts` does: of the stem "harmonics"."""
+    for number in range(_TONES):
+        # Seeds that no example has: those are pairs and triples.
+        tone = harmonics(np.random.default_rng((seed, number, 0, 1)), samples, rate)
+        yield {"name": f"tones {number + 1}", "stem": HARMONICS, "waveform": tone}
 
 
 def _loudest(samples: np.ndarray, length: int, step: int) -> np.ndarray:

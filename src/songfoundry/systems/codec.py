@@ -160,7 +160,7 @@ class Codec(nn.Module):
         with torch.no_grad():
             images = self.images(waveform)
         posterior = self.net.encode(images)
-        self._remember(posterior.mean.detach())
+        self._remember(posterior.mean.detach().float())
         made = self.net.decode(posterior.draw())
         error = made - images
         losses = {"l1": config.l1 * error.abs().mean(), "mse": config.mse * error.square().mean()}
@@ -186,7 +186,8 @@ class Codec(nn.Module):
             ratio = (self.front.amplitude(made) + floor) / (self.front.amplitude(images) + floor)
             ratio = ratio.clamp(1 / _LARGEST_RATIO, _LARGEST_RATIO)
             weights = self.front.weights
-            gain = (weights.T / weights.sum(0)[:, None].clamp(min=1e-9)) @ ratio
+            # Bins that no band holds, at the ends, stay as they are.
+            gain = 1 + (weights.T / weights.sum(0)[:, None].clamp(min=1e-9)) @ (ratio - 1)
             true, changed = frames.inverse(spectrum), frames.inverse(spectrum * gain)
             total = waveform.new_zeros(())
             for resolution in self.resolutions:
@@ -201,14 +202,14 @@ class Codec(nn.Module):
         """Follow mean, covariance and memory of the latents (batch, latent, steps)."""
         if not self.training:
             return
-        middle = latents.mean((0, 2))
-        away = latents - self.mean[:, None]
-        flat = away.transpose(1, 2).flatten(0, 1)
-        self.mean.lerp_(middle, _MOMENTUM)
-        self.covariance.lerp_(flat.T @ flat / len(flat), _MOMENTUM)
-        if latents.shape[2] > 1:
-            later = (away[:, :, 1:] * away[:, :, :-1]).mean((0, 2)) / away.square().mean((0, 2)).clamp(min=1e-9)
-            self.memory.lerp_(later.clamp(-1, 1), _MOMENTUM)
+        with torch.autocast(latents.device.type, enabled=False):
+            away = latents - self.mean[:, None]
+            flat = away.transpose(1, 2).flatten(0, 1)
+            self.mean.lerp_(latents.mean((0, 2)), _MOMENTUM)
+            self.covariance.lerp_(flat.T @ flat / len(flat), _MOMENTUM)
+            if latents.shape[2] > 1:
+                later = (away[:, :, 1:] * away[:, :, :-1]).mean((0, 2)) / away.square().mean((0, 2)).clamp(min=1e-9)
+                self.memory.lerp_(later.clamp(-1, 1), _MOMENTUM)
 
     @torch.no_grad()
     def through(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
