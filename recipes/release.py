@@ -3,7 +3,8 @@
     python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
         --scores "public test songs" public.json --scores "validation songs" validation.json
 
-The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or `songfoundry evaluate note ...`.
+The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, `songfoundry evaluate note ...`
+or `songfoundry evaluate encode ...`.
 """
 
 import argparse
@@ -42,10 +43,28 @@ def heard(about: dict, name: str) -> dict[str, dict[str, float]]:
     return {f"{row}, judge {about['judge']['hash']}": {k: round(v, 3) for k, v in figures.items()} for row, figures in rows.items()}
 
 
+def coded(about: dict, name: str) -> dict[str, dict[str, float]]:
+    """Read what an evaluation of encoders found of a model, with the most that any net could do: over all sounds, and of voices."""
+    found = {}
+    for row in (name, f"{name}, latent at 8 bits", "true mel, same inverse (ceiling)"):
+        stems = about["scores"][name].get(row, {})
+        if "all" not in stems:
+            continue
+        whole, voices = stems["all"], stems.get("vocals", {})
+        # Of images whose 80 dB are scaled to 1.
+        figures = {"error dB (rms)": 80 * whole["mse"] ** 0.5, "error dB (mean)": 80 * whole["mae"]}
+        figures |= {key: whole[key] for key in ("cosine", "lsd", "mr_stft")}
+        figures |= {f"{key} of vocals": voices[key] for key in ("pesq", "stoi") if voices.get(key) is not None}
+        found[f"{row} (n = {whole['n']})"] = {key: round(value, 3) for key, value in figures.items()}
+    latents = about["latents"][name]
+    found["latents"] = {key: round(latents[key], 3) for key in ("kbit/s at 8 bits", "active units", "units")}
+    return found
+
+
 def scores(data: str, path: Path, name: str) -> dict[str, dict[str, float]]:
     """Read a model's scores from the file of an evaluation, each named by the data that it was measured on."""
     about = json.loads(path.read_text())
-    found = heard(about, name) if "judge" in about else medians(about, name)
+    found = coded(about, name) if "latents" in about else heard(about, name) if "judge" in about else medians(about, name)
     return {f"{data}: {group}": rows for group, rows in found.items()}
 
 

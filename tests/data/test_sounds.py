@@ -35,7 +35,7 @@ def test_draws_are_pure_in_number_and_seed_and_of_all_stems(tmp_path):
     assert not torch.equal(drawn[0], other[0]["waveform"])
     pitches = {round(spectrum(w.numpy()), -2) for w in drawn}
     assert {100, 400, 1300, 2100} <= pitches
-    assert len(one) == 0 and one.seen(7200) == {"hours_seen": 1.0}
+    assert one.seen(7200) == {"hours_seen": 1.0}
 
 
 def test_stems_are_those_that_are_named(tmp_path):
@@ -50,7 +50,6 @@ def test_stems_are_those_that_are_named(tmp_path):
 def test_clips_come_again_each_time_at_another_level(tmp_path):
     folder = write_songs(tmp_path / "songs")
     few = sounds(folder, clips=3)
-    assert len(few) == 3
     first, again, second = (few[n]["waveform"] for n in (0, 3, 1))
     scale = float(again.norm() / first.norm())
     assert torch.allclose(first * scale, again, atol=1e-5) and abs(scale - 1) > 1e-3

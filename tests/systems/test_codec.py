@@ -136,7 +136,7 @@ def test_bands_latents_and_clips_are_keys_of_the_recipe(n_mels, latent_dim, clip
     values["system"] |= {"n_mels": n_mels, "latent_dim": latent_dim}
     values["data"] |= {"clips": clips}
     system, draws = training.build(tiny_codec.config.parse(tiny_codec.config.Recipe, values, "tiny"))
-    assert system.config.clips == len(draws) == clips
+    assert system.config.clips == clips
     assert torch.equal(draws[0]["waveform"] > 0, draws[clips]["waveform"] > 0)
     mean = system.encode(torch.zeros(1, 1, n_mels, 64)).mean
     assert mean.shape == (1, latent_dim, 1) and system.decode(mean).shape == (1, 1, n_mels, 64)

@@ -91,10 +91,6 @@ class Sounds:
             raise DatasetError(f"expected songs for training in {paths}, found none: check paths, splits, weights and data.stems")
         self._chance = {stem: np.array([w for _, w in rows]) / sum(w for _, w in rows) for stem, rows in self._places.items()}
 
-    def __len__(self) -> int:
-        """Count the clips of an epoch; 0 where every example is a new one."""
-        return self.config.clips
-
     def _usable(self, song: CachedSong) -> int:
         """Count the frames of a song that are for training."""
         return max(0, song.frames - round(song.song.valid_last_seconds * song.rate))

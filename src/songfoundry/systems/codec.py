@@ -30,9 +30,10 @@ class CodecConfig(Config):
     `floor` is the amplitude below full scale that counts as silence, 1e-4 is -80 dB. `frames`: of a training window, and of
     every window for nets that know but one length; `latent_dim`: numbers of a latent.
 
-    Weights of the losses: `l1` and `mse` of images (in [-1, 1]); `stft`, spectral convergence and log magnitude at the
-    resolutions `stft_sizes`; `kl`, of the divergence from a standard normal in nats a unit and step, reached after `kl_warmup`
-    steps, where each unit has `free_bits` nats that cost nothing (Kingma et al. 2016, section C.8).
+    Weights of the losses: `l1` and `mse` of images (in [-1, 1]); `stft`, spectral convergence and log magnitude at the resolutions
+    `stft_sizes`, of the first `stft_items` sounds of a batch (0: all), for it is the dearest of them; `kl`, of the divergence from a
+    standard normal in nats a unit and step, reached after `kl_warmup` steps, where each unit has `free_bits` nats that cost nothing
+    (Kingma et al. 2016, section C.8).
     """
 
     name: str = "codec"
@@ -50,6 +51,7 @@ class CodecConfig(Config):
     mse: NonNegativeFloat = 1.0
     stft: NonNegativeFloat = 0.0
     stft_sizes: list[PositiveInt] = [512, 1024, 2048]
+    stft_items: NonNegativeInt = 0
     kl: NonNegativeFloat = 0.0
     kl_warmup: NonNegativeInt = 0
     free_bits: NonNegativeFloat = 0.0
@@ -106,7 +108,7 @@ class Codec(nn.Module):
                 f"expected sounds of at least {config.frames * config.hop / config.rate:.3f} s at {config.rate} Hz in [data], found "
                 f"{samples / (rate or 1):.3f} s at {rate} Hz: change data.rate and data.seconds, or [system]"
             )
-        return config.model_copy(update={"clips": len(draws)})
+        return config.model_copy(update={"clips": draws.config.clips})
 
     @property
     def device(self) -> torch.device:
@@ -165,7 +167,8 @@ class Codec(nn.Module):
         error = made - images
         losses = {"l1": config.l1 * error.abs().mean(), "mse": config.mse * error.square().mean()}
         if config.stft:
-            losses["stft"] = config.stft * self._spectra(waveform, images, made)
+            some = slice(config.stft_items or None)
+            losses["stft"] = config.stft * self._spectra(waveform[some], images[some], made[some])
         if config.kl and posterior.log_variance is not None:
             # Free nats are a unit's, over the batch: what it says on the whole, not at each step.
             nats = posterior.divergence().mean((0, 2))
