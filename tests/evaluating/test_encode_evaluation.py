@@ -23,7 +23,7 @@ def test_rows_stems_and_the_ceiling(tmp_path):
     found = evaluate_encode([encoder], data=tmp_path / "songs", seconds=1.0, voices=False)
     rows = found.scores["vae"]
     assert set(rows) == {
-        "vae", "vae, latent at 8 bits", "vae, Griffin-Lim 32", CEILING, "true mel, Griffin-Lim 32", MEAN_FRAME, "Opus, 8 kbit/s",
+        "vae", "vae, latent at 8 bits", "vae, Griffin-Lim 32", CEILING, "true mel, Griffin-Lim 32", MEAN_FRAME, "Opus, 6 kbit/s",
     }  # fmt: skip
     assert set(rows["vae"]) == {"vocals", "bass", "mixture", "all"} and rows["vae"]["all"]["n"] == 3
     assert rows[CEILING]["all"]["mse"] < 0.5 * rows["vae"]["all"]["mse"], "an untrained net cannot be near what no net can pass"

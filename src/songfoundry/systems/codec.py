@@ -173,7 +173,7 @@ class Codec(nn.Module):
             # Free nats are a unit's, over the batch: what it says on the whole, not at each step.
             nats = posterior.divergence().mean((0, 2))
             losses["kl"] = self._kl_weight * nats.clamp(min=config.free_bits).mean()
-        return {name: value for name, value in losses.items() if config.model_dump().get(name)}
+        return {name: value for name, value in losses.items() if getattr(config, name)}
 
     def _spectra(self, waveform: Tensor, images: Tensor, made: Tensor) -> Tensor:
         """Compare sounds at several resolutions: spectral convergence and log magnitude.
