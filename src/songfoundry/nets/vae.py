@@ -13,6 +13,8 @@ from songfoundry.nets.posterior import Posterior
 TASK = "encode"
 _LOWEST, _HIGHEST = -10.0, 4.0
 """Range of the log variance: beyond, a draw says nothing more."""
+_BEGINNING = -4.0
+"""The log variance of a net that has learnt nothing."""
 
 
 class Block(nn.Module):
@@ -60,6 +62,8 @@ class Vae(nn.Module):
             down += [Block(width, kernel) for _ in range(count)]
             up += [Block(width, kernel) for _ in range(count)]
         self.down = nn.ModuleList([*down, nn.Conv1d(widths[-1], 2 * latent, 1)])
+        # Begins with little noise, in which nothing could be told apart yet.
+        nn.init.constant_(self.down[-1].bias.data[latent:], _BEGINNING)
         head, tail = nn.Conv1d(latent, widths[-1], 3, padding=1), nn.Conv1d(widths[0], channels * mels, 5, padding=2)
         self.up = nn.ModuleList([head, *up[::-1], tail])
 

@@ -1,5 +1,7 @@
 """Encode sound as a small latent and decode it: log-mel images whose levels survive, a net by name, losses, waveforms of images."""
 
+import math
+
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -186,7 +188,8 @@ class Codec(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             frames, floor = self.front.frames, self.config.floor
             spectrum = frames(waveform.float())
-            ratio = (self.front.amplitude(made) + floor) / (self.front.amplitude(images) + floor)
+            # An image is the logarithm of power above a soft floor: so is this ratio, and its gradient is never infinite.
+            ratio = torch.exp((made - images)[:, 0].float() * (math.log1p(floor**-2) / 4))
             ratio = ratio.clamp(1 / _LARGEST_RATIO, _LARGEST_RATIO)
             weights = self.front.weights
             # Bins that no band holds, at the ends, stay as they are.
