@@ -99,8 +99,11 @@ def test_scores_and_previews_of_a_held_out_sound(net):
 
 
 @pytest.mark.parametrize("net", ["vae"])
-def test_a_training_that_was_stopped_goes_on_bit_for_bit_and_shows_its_epochs(net, tmp_path):
+def test_a_training_that_was_stopped_goes_on_bit_for_bit_and_shows_its_epochs(net, tmp_path, monkeypatch):
     training.train(tiny_codec.recipe(net), tmp_path / "whole")
+    # Drawn once is enough.
+    monkeypatch.setattr("songfoundry.runs.Run.plot", lambda *_: None)
+    monkeypatch.setattr("songfoundry.systems.codec.Codec.preview", lambda *_: [])
     asked = iter([False, False, True])
     with pytest.raises(Cancelled):
         training.train(tiny_codec.recipe(net), tmp_path / "parts", stop=lambda: next(asked))
