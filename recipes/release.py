@@ -3,8 +3,8 @@
     python recipes/release.py runs/NAME/checkpoints/model.safetensors --name bsrnn-small --licence "..." \
         --scores "public test songs" public.json --scores "validation songs" validation.json
 
-The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or `songfoundry evaluate note ...`,
-or `songfoundry evaluate picture ...`.
+The scores come from files that `songfoundry evaluate separation ... --model NAME --json FILE` wrote, or
+`evaluate note`, `evaluate encode` or `evaluate picture`.
 """
 
 import argparse
@@ -54,10 +54,32 @@ def seen(about: dict, name: str) -> dict[str, dict[str, float]]:
     return {title: {key: round(row[key], 4) for key in keys if row.get(key) is not None}}
 
 
+def coded(about: dict, name: str) -> dict[str, dict[str, float]]:
+    """Read what an evaluation of encoders found of a model, with the most that any net could do: over all sounds, and of voices."""
+    found = {}
+    for row in (name, f"{name}, latent at 8 bits", "true mel, same inverse (ceiling)"):
+        stems = about["scores"][name].get(row, {})
+        if "all" not in stems:
+            continue
+        whole, voices = stems["all"], stems.get("vocals", {})
+        # Of images whose 80 dB are scaled to 1.
+        figures = {"error dB (rms)": 80 * whole["mse"] ** 0.5, "error dB (mean)": 80 * whole["mae"]}
+        figures |= {key: whole[key] for key in ("cosine", "lsd", "mr_stft")}
+        figures |= {f"{key} of vocals": voices[key] for key in ("pesq", "stoi") if voices.get(key) is not None}
+        found[f"{row} (n = {whole['n']})"] = {key: round(value, 3) for key, value in figures.items()}
+    latents = about["latents"][name]
+    found["latents"] = {key: round(latents[key], 3) for key in ("kbit/s at 8 bits", "active units", "units")}
+    return found
+
+
+# Each evaluation is known by a part that only it has.
+_READERS = {"pictures": seen, "latents": coded, "asked": heard, "groups": medians}
+
+
 def scores(data: str, path: Path, name: str) -> dict[str, dict[str, float]]:
     """Read a model's scores from the file of an evaluation, each named by the data that it was measured on."""
     about = json.loads(path.read_text())
-    found = seen(about, name) if "pictures" in about else heard(about, name) if "judge" in about else medians(about, name)
+    found = _READERS[next((key for key in _READERS if key in about), "groups")](about, name)
     return {f"{data}: {group}": rows for group, rows in found.items()}
 
 
@@ -89,9 +111,9 @@ def main() -> None:
     for path in options.earlier:
         before = checkpoint.read_header(path).card
         card["steps"] += before["steps"]
-        for seen in ("hours_seen", "tokens_seen", "images_seen"):
-            if seen in card:
-                card[seen] = round(card[seen] + before.get(seen, 0), 2)
+        for amount in ("hours_seen", "tokens_seen", "images_seen"):
+            if amount in card:
+                card[amount] = round(card[amount] + before.get(amount, 0), 2)
     scored = {group: rows for data, path in options.scores for group, rows in scores(data, Path(path), options.name).items()}
     card["scores"] = scored or card["scores"]
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"

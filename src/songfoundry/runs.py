@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,14 @@ class Run:
             else:
                 io.write(self.folder / name, artifact.content.samples, artifact.content.rate, depth="int16")
 
-    def plot(self) -> None:
-        """Draw the curves of losses and scores to results/, where matplotlib is installed, and write the report page."""
+    def plot(self, curves: Callable[[list[dict[str, Any]]], Iterable[Artifact]] | None = None) -> None:
+        """Draw the curves of losses and scores to results/, where matplotlib is installed, and write the report page.
+
+        `curves` makes of the log's rows what a system shows of them besides.
+        """
         rows = self.rows()
+        if curves is not None:
+            self.artifacts(curves(rows))
         try:
             from matplotlib.figure import Figure
         except ImportError:

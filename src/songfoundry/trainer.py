@@ -397,4 +397,4 @@ class Trainer:
             self.run.scores({"step": self.step, "scores": scores, "best": self.best})
             with self.averages.applied():
                 self.run.artifacts(self.system.preview(next(iter(self.draws.validation()))))
-        self.run.plot()
+        self.run.plot(getattr(self.system, "curves", None))

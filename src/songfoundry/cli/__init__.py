@@ -24,6 +24,8 @@ COMMANDS = (
     ("render", "render:render"),
     ("note", "note:note"),
     ("picture", "picture:picture"),
+    ("encode", "encode:encode"),
+    ("decode", "decode:decode"),
     ("demo", "demo:demo"),
     ("evaluate", "evaluate:evaluate"),
     ("train", "train:train"),

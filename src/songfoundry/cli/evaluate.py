@@ -128,6 +128,38 @@ def note(
 
 
 @evaluate.command()
+def encode(
+    model: Annotated[list[str] | None, typer.Option(help="Name or path of a model that encodes; repeatable. Default: vae.")] = None,
+    data: Annotated[str, typer.Option(help="Folder of songs with stems, also below SONGFOUNDRY_DATA; tones: made by code.")] = "songs",
+    split: Annotated[str, typer.Option(help="Of the songs: test, valid or train.")] = "test",
+    count: Annotated[int, typer.Option(help="Sounds of each stem.")] = 6,
+    seconds: Annotated[float, typer.Option(help="Of each sound, its loudest.")] = 6.0,
+    voices: Annotated[bool, typer.Option(help="PESQ and STOI of vocals, by the extra scores.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also the true mel, the mean frame, and Opus.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Encoding",
+) -> None:
+    """Send held-out stems through models, and score what comes back; latents, speed, and ways to a phase.
+
+    Beside each model stand its latent at 8 bits, Griffin-Lim 32 in place of PGHI, the true mel through the same inverse (what no net can
+    pass), the mean frame, and Opus at about the bit rate of the 8-bit latent.
+    """
+    from songfoundry.evaluating import encode as encode_evaluation
+    from songfoundry.evaluating.encode_tables import tables
+
+    _prepare(json, markdown)
+    with _telling() as tell:
+        result = encode_evaluation.evaluate_encode(
+            model or ["vae"], data=data, split=split, count=count, seconds=seconds, voices=voices, baselines=baselines, device=device,
+            progress=tell,
+        )  # fmt: skip
+    print_tables(result.about, tables(result))
+    _write(result, json, markdown, title)
+
+
+@evaluate.command()
 def picture(
     model: Annotated[list[str] | None, typer.Option(help="Name or path of a model that makes pictures; repeatable. Default: ddpm.")] = None,
     data: Annotated[str, typer.Option(help="Folder of real pictures, also below SONGFOUNDRY_DATA; made: digits drawn by code.")] = "images",

@@ -8,8 +8,8 @@ import typer
 
 _USES = {
     "separate": "separate --model {} SONG", "compose": "compose --model {} PROMPT.mid", "note": "note --model {}",
-    "note_classifier": "evaluate note --judge {}", "ddpm": "picture --model {}", "cdcgan": "picture --model {}",
-    "picture_classifier": "evaluate picture --judge {}",
+    "note_classifier": "evaluate note --judge {}", "codec": "encode --model {} SONG", "ddpm": "picture --model {}",
+    "cdcgan": "picture --model {}", "picture_classifier": "evaluate picture --judge {}",
 }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class Remix:
         self.valid: list[CachedSong] = []
         weights = []
         found = [[s for s in find_songs(f.path, f.include) if s.split in ("train", "valid")] for f in config.folders]
-        opened = _open_all([song for songs in found for song in songs], config.sample_rate, progress)
+        opened = open_all([song for songs in found for song in songs], config.sample_rate, progress)
         for folder, songs in zip(config.folders, found, strict=True):
             here = [next(opened) for _ in songs]
             train = [s for s in here if s.song.split == "train"]
@@ -247,7 +247,7 @@ def _in_a_studio(rng: np.random.Generator, part: np.ndarray, rate: int) -> np.nd
     return part
 
 
-def _open_all(songs: list[Song], rate: int, progress: Callable[[float], None] | None) -> Iterator[CachedSong]:
+def open_all(songs: list[Song], rate: int, progress: Callable[[float], None] | None) -> Iterator[CachedSong]:
     """Open songs in the cache, two at a time; an error or Ctrl-C does not wait for those that have not been begun."""
     pool = ThreadPoolExecutor(2)
     try:

@@ -17,5 +17,5 @@ class Artifact:
     """
 
     name: str
-    kind: Literal["png", "wav", "mid"]
+    kind: Literal["png", "wav", "mid", "csv"]
     content: "bytes | Clip"
