@@ -10,7 +10,8 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from songfoundry.errors import OutputError
@@ -277,3 +278,19 @@ def write_atomic_text(path: str | os.PathLike, text: str) -> None:
         OutputError: it cannot be written; nothing is left behind.
     """
     write_atomic_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def folder_of(out: str | os.PathLike) -> Iterator[None]:
+    """Make the folder that a file is to lie in; if nothing comes of it, it goes again."""
+    folder = Path(out).parent
+    new = os.fspath(out) != "-" and not folder.exists()
+    try:
+        if new:
+            folder.mkdir(parents=True)
+        yield
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        if new and folder.is_dir() and not os.listdir(folder):
+            folder.rmdir()

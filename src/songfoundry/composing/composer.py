@@ -25,8 +25,9 @@ from songfoundry.composing.wishes import Wishes
 from songfoundry.composing.writing import Composition, NoteReader, Stream, finish
 from songfoundry.config import parse
 from songfoundry.data.score_sets import STYLE_OF as _COLLECTIONS
+from songfoundry.engine import threads_of
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError
-from songfoundry.hardware import free_threads, pick_device
+from songfoundry.hardware import pick_device
 from songfoundry.notes.arranging import NoteEvent
 from songfoundry.notes.grammar import Grammar
 from songfoundry.notes.vocabulary import HEADER, STYLES
@@ -59,10 +60,7 @@ class Composer:
     """
 
     def __init__(self, model: str | os.PathLike | Compose = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
-        if threads is not None and not 1 <= threads <= 1024:
-            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
-        self.device = pick_device(device)
-        self.threads = threads or free_threads()
+        self.threads, self.device = threads_of(threads), pick_device(device)
         if isinstance(model, Compose):
             self.system, self.name = model.eval(), model.config.net
             self.styles = STYLES

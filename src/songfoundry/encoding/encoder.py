@@ -8,19 +8,18 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from songfoundry import checkpoint, inventory
+from songfoundry import inventory
 from songfoundry.audio.pieces import Resampler
 from songfoundry.encoding.latents import MAX_CHANNELS, Latents
 from songfoundry.encoding.vocoding import check_vocoder, waveform_blocks
-from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
-from songfoundry.hardware import free_threads, pick_device
+from songfoundry.engine import Engine
+from songfoundry.errors import Cancelled, ConfigError, InputError
 from songfoundry.systems.codec import Codec
 
 __all__ = ["DEFAULT_MODEL", "Encoder", "find"]
@@ -36,7 +35,7 @@ _MOST_SECONDS = 600.0
 PRIORS = ("fitted", "normal")
 
 
-class Encoder:
+class Encoder(Engine):
     """Hold one model, ready to encode and decode any number of sounds.
 
     Parameters
@@ -55,23 +54,13 @@ class Encoder:
     """
 
     def __init__(self, model: str | os.PathLike | Codec = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
-        if threads is not None and not 1 <= threads <= 1024:
-            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
-        self.device, self.threads = pick_device(device), threads or free_threads()
-        if isinstance(model, Codec):
-            self.system, self.name = model.eval(), model.config.net
-        else:
-            path = find(model)
-            about = checkpoint.read_header(path)
-            if about.system != "codec":
-                raise CheckpointError(f"expected a model that encodes, found {path.stem}, made to {about.system}: use another")
-            self.system, self.name = checkpoint.load(path), path.stem
+        super().__init__(model, device, threads, find=find, kinds=("codec",), does="encodes")
+        self.system: Codec
         config, net = self.system.config, self.system.net
         self.rate, self.latent, self.window = config.rate, config.latent_dim, net.window
         self.hop = net.stride if net.window is None else net.window - net.window // _OVERLAP
         self.steps_a_second = config.rate / config.hop / self.hop
         self.hash = _hash(self.system)
-        self.system.to(self.device)
 
     def encode(
         self, samples: np.ndarray, rate: int, *, progress: Callable[[float], bool | None] | None = None,
@@ -252,16 +241,6 @@ class Encoder:
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         # The symmetric root leaves each unit's course mostly its own.
         return mean + course @ (vectors * np.sqrt(values.clip(min=0)) @ vectors.T)
-
-    @contextmanager
-    def threaded(self) -> Iterator[None]:
-        """Work with this encoder's number of threads, and give torch back its own."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 class _Counter:

@@ -2,12 +2,12 @@
 
 import io
 import os
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from songfoundry.archive import read_arrays
 from songfoundry.audio.atomic import write_atomic_bytes
 from songfoundry.errors import ConfigError, InputError
 
@@ -113,21 +113,8 @@ def load_latents(file: str | os.PathLike) -> Latents:
     ------
     InputError : no such file, or none that `save_latents` wrote.
     """
-    name = Path(file).name
-    advice = "use one that songfoundry encode wrote"
-    try:
-        with zipfile.ZipFile(file) as archive:
-            whole = sum(member.file_size for member in archive.infolist())
-        if whole > _MAX_BYTES:
-            raise InputError(f"expected latents of at most 1 GiB, {name} unpacks to {whole:,} bytes: {advice}")
-        with np.load(file, allow_pickle=False) as found:
-            values = {key: found[key] for key in _KEYS & set(found.files)}
-    except OSError as error:
-        raise InputError(f"expected latents, {name} cannot be read ({error.strerror or error}): check the path") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.zlib.error):
-        raise InputError(f"expected latents (.npz), {name} is none or is damaged: {advice}") from None
-    if set(values) != _KEYS or values["format"].shape or str(values["format"]) != FORMAT:
-        raise InputError(f"expected latents of format {FORMAT}, {name} holds something else: {advice}")
+    name, advice = Path(file).name, "use one that songfoundry encode wrote"
+    values = read_arrays(file, _KEYS, FORMAT, _MAX_BYTES, "latents", advice)
     try:
         return _checked(values)
     except ValueError as error:

@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, check_target, output_error
+from songfoundry.audio.atomic import AsideFolder, check_target, folder_of
 from songfoundry.audio.pieces import Resampler, loudest_window, resample
 from songfoundry.encoding.encoder import DEFAULT_MODEL, Encoder
 from songfoundry.encoding.latents import BITS, Latents, between, load_latents, quantised, save_latents
@@ -90,7 +89,7 @@ def encode(
     latents = _read(encoder, source, made, progress, cancel)
     made.latents, made.seconds = [quantised(latents) if bits == 8 else latents], latents.seconds
     if out is not None:
-        with _folder_of(out):
+        with folder_of(out):
             save_latents(out, latents, bits)
         made.paths.append(os.fspath(out))
     return _finished(made, begun, progress)
@@ -124,7 +123,7 @@ def decode(
     if out is None:
         made.sounds = [np.concatenate(list(blocks), 1)]
     else:
-        with _folder_of(out):
+        with folder_of(out):
             _write(out, blocks, latents.channels, made, format)
     return _finished(made, begun, progress)
 
@@ -314,22 +313,6 @@ def _check_other(source, out) -> None:
     """Refuse to write over what is read."""
     if os.fspath(source) != "-" and os.path.exists(out) and os.path.exists(source) and os.path.samefile(source, out):
         raise OutputError(f"expected another file than the sound itself to write to, found '{out}' in both places: change --out")
-
-
-@contextmanager
-def _folder_of(out) -> Iterator[None]:
-    """Make the folder that a file is to lie in; if nothing comes of it, it goes again."""
-    folder = Path(out).parent
-    new = os.fspath(out) != "-" and not folder.exists()
-    try:
-        if new:
-            folder.mkdir(parents=True)
-        yield
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        if new and folder.is_dir() and not os.listdir(folder):
-            folder.rmdir()
 
 
 def _finished(made: Coded, begun: float, progress: Progress | None) -> Coded:

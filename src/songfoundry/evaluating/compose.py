@@ -30,6 +30,7 @@ from songfoundry.evaluating.excerpts import (
     repeated,
     stretch_of,
 )
+from songfoundry.evaluating.pages import plain
 from songfoundry.metrics.copies import CopyIndex
 from songfoundry.metrics.distances import overlap_and_divergence
 from songfoundry.metrics.key import key_of, key_relation
@@ -76,9 +77,7 @@ class ComposeEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file."""
-        plain = asdict(self)
-        plain["samples"] = [{name: _plain(value) for name, value in sample.items()} for sample in self.samples]
-        return plain | {"kept": self.kept(), "likeness": self.likeness(), "copies": self.copies()}
+        return plain(asdict(self)) | {"kept": self.kept(), "likeness": self.likeness(), "copies": self.copies()}
 
     def of(self, method: str, group: str) -> list[dict[str, Any]]:
         """List the samples of a method and a group."""
@@ -337,10 +336,3 @@ def _reporter(progress) -> Callable[[str, float], None]:
             raise Cancelled("expected to evaluate to the end, found that the callback said stop: nothing was kept")
 
     return report
-
-
-def _plain(value: Any) -> Any:
-    """Turn numpy's values into Python's, and what is no number into None."""
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

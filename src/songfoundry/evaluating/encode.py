@@ -24,6 +24,7 @@ from songfoundry.encoding.encoder import Encoder
 from songfoundry.encoding.latents import Latents, quantised
 from songfoundry.encoding.vocoding import waveform_blocks
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
+from songfoundry.evaluating.pages import plain
 from songfoundry.metrics import audio
 from songfoundry.spectral.frames import Frames
 from songfoundry.spectral.phase import griffin_lim, pghi
@@ -62,21 +63,13 @@ class EncodeEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file; None where a figure has no finite value."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     def as_markdown(self) -> str:
         """Write the tables."""
         from songfoundry.evaluating.encode_tables import markdown
 
         return markdown(self)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def evaluate_encode(

@@ -5,7 +5,6 @@ its hash, and by YIN, which knows nothing of notes at all.
 """
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from songfoundry.evaluating.note_measures import (
     scale,
 )
 from songfoundry.evaluating.note_sources import Additive, Made, NoteSet, Shifted, gather
+from songfoundry.evaluating.pages import plain
 from songfoundry.hardware import pick_device
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
@@ -73,21 +73,13 @@ class NoteEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file; None where a figure has no finite value."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     def as_markdown(self) -> str:
         """Write the tables."""
         from songfoundry.evaluating.note_tables import markdown
 
         return markdown(self)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_judge(name: str | os.PathLike, device: str = "auto") -> tuple[NoteClassifier, dict[str, str]]:

@@ -1,11 +1,15 @@
-"""Put tables into Markdown pages, between markers, below the command that made them."""
+"""Put tables into Markdown pages, between markers, below the command that made them; and values into what JSON has."""
 
+import math
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from songfoundry.audio import io
 
-__all__ = ["put_block", "write_markdown"]
+__all__ = ["plain", "put_block", "write_markdown"]
 
 
 def write_markdown(evaluation, path: str | os.PathLike, title: str, command: str) -> None:
@@ -24,3 +28,14 @@ def put_block(path: str | os.PathLike, title: str, body: str) -> None:
     else:
         text = f"{text.rstrip()}\n\n## {title}\n\n{block}\n".lstrip()
     io.write_atomic_text(file, text)
+
+
+def plain(value: Any) -> Any:
+    """Turn a value, with all that it holds, into what JSON has: numpy's into Python's, and what is no finite number into None."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -5,7 +5,6 @@ and are not used. Rows are compared at equal numbers of pictures, each beside th
 """
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from songfoundry.data.image_sets import Images
 from songfoundry.data.images import ImageDraws, ImagesConfig, scaled
 from songfoundry.diffusion import SAMPLERS
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
+from songfoundry.evaluating.pages import plain
 from songfoundry.hardware import pick_device
 from songfoundry.metrics.generation import entropy, frechet, kid, nearest, precision_recall
 from songfoundry.picturing.maker import PictureMaker
@@ -54,12 +54,6 @@ class PictureEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file; None where a figure has no finite value."""
-
-        def plain(value):
-            if isinstance(value, dict):
-                return {name: plain(inner) for name, inner in value.items()}
-            return None if isinstance(value, float) and not math.isfinite(value) else value
-
         return plain(asdict(self))
 
     def as_markdown(self) -> str:

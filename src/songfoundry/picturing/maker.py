@@ -2,8 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 
 from songfoundry import checkpoint, inventory, pictures
 from songfoundry.diffusion import SAMPLERS
-from songfoundry.errors import Cancelled, CheckpointError, ConfigError
-from songfoundry.hardware import free_threads, pick_device
+from songfoundry.engine import Engine
+from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.registry import nearest
 from songfoundry.systems.cdcgan import Cdcgan
 from songfoundry.systems.ddpm import Ddpm
@@ -31,7 +30,7 @@ _BATCH = 64
 _RECIPES = {"ddpm": "recipes/mnist_ddpm.toml", "cdcgan": "recipes/mnist-cdcgan.toml"}
 
 
-class PictureMaker:
+class PictureMaker(Engine):
     """Hold one model, ready to make any number of pictures.
 
     Parameters
@@ -49,18 +48,8 @@ class PictureMaker:
     """
 
     def __init__(self, model: str | os.PathLike | nn.Module = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
-        if threads is not None and not 1 <= threads <= 1024:
-            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
-        self.device, self.threads = pick_device(device), threads or free_threads()
-        if isinstance(model, nn.Module):
-            self.system, self.name = model.eval(), model.config.net
-        else:
-            path = find(model)
-            about = checkpoint.read_header(path)
-            if about.system not in SYSTEMS:
-                raise CheckpointError(f"expected a model that makes pictures, found {path.stem}, made to {about.system}: use another")
-            self.system, self.name = checkpoint.load(path), path.stem
-        self.system: Ddpm | Cdcgan = self.system.to(self.device)
+        super().__init__(model, device, threads, find=find, kinds=SYSTEMS, does="makes pictures")
+        self.system: Ddpm | Cdcgan
         self.kind = self.system.config.name
         self.classes, self.conditional, self.shape = tuple(self.system.classes), self.system.conditional, self.system.shape
 
@@ -180,16 +169,6 @@ class PictureMaker:
             return True
 
         return _pixels(self.system.sample(start, label, draw=draw, watch=watch, **asked))
-
-    @contextmanager
-    def threaded(self) -> Iterator[None]:
-        """Work with this maker's number of threads, and give torch back its own."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def _generator(seed: int, number: int) -> torch.Generator:

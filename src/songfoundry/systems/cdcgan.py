@@ -6,57 +6,40 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from songfoundry import registry
-from songfoundry.config import Config
 from songfoundry.errors import ConfigError
-from songfoundry.systems import Artifact
 from songfoundry.systems.adversarial import discriminator_loss, frozen, generator_loss, slope, steepness
-from songfoundry.systems.pictured import SHOWN, coarse_distance, epoch, fitted, noise, sheet
+from songfoundry.systems.pictured import MakesPictures, MakesPicturesConfig, coarse_distance, noise
 
 __all__ = ["SYSTEM", "Cdcgan", "CdcganConfig"]
 
 _BATCH = 64
 
 
-class CdcganConfig(Config):
+class CdcganConfig(MakesPicturesConfig):
     """Say what the system is: net by name and preset, pictures, the game that it learns by.
 
-    `net_options` override single values of the preset; `classes`, `channels` and `size` are those of the draws, which fill `classes` in
-    where it is empty. `loss`: "nonsaturating" (with `r1`), "hinge" (with `r1`) or "wgan_gp" (with `penalty`); `r1` is the weight of the
+    `loss`: "nonsaturating" (with `r1`), "hinge" (with `r1`) or "wgan_gp" (with `penalty`); `r1` is the weight of the
     squared gradient at real pictures, taken every `r1_every` steps; 0 for none, as the plain recipe has it.
     """
 
     name: str = "cdcgan"
     net: str = "dcgan"
     preset: str | None = "modern"
-    net_options: dict[str, int | float | str | bool | list] = {}
-    classes: list[str] = []
-    channels: Literal[1, 3] = 1
-    size: PositiveInt = 28
     loss: Literal["nonsaturating", "hinge", "wgan_gp"] = "nonsaturating"
     r1: NonNegativeFloat = 1.0
     r1_every: PositiveInt = 8
     penalty: NonNegativeFloat = 10.0
 
 
-class Cdcgan(nn.Module):
+class Cdcgan(MakesPictures):
     """Hold both sides of the game, and know how to train them, score them and make pictures."""
 
     Config = CdcganConfig
     conditional = True
 
     def __init__(self, config: CdcganConfig):
-        super().__init__()
-        self.config = config
-        if not config.classes:
-            raise ConfigError("expected the classes of a system of pictures, found none: name them in [system]")
-        try:
-            self.net = registry.build_net(
-                "picture_game", config.net, config.preset, config.net_options, channels=config.channels, size=config.size,
-                classes=len(config.classes),
-            )  # fmt: skip
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        super().__init__(config)
+        self.net = self.built("picture_game")
         self._penalise = True
         self._seen: dict[str, Tensor] = {}
 
@@ -68,7 +51,7 @@ class Cdcgan(nn.Module):
                 "expected both sides of the game for a training, found system.net_options.judging = false, as in a shipped model: "
                 "take that key out"
             )
-        return fitted(config, draws)
+        return super().fitted(config, draws)
 
     @staticmethod
     def shipped(config: dict) -> dict:
@@ -76,24 +59,9 @@ class Cdcgan(nn.Module):
         return {**config, "net_options": {**config["net_options"], "judging": False}}
 
     @property
-    def classes(self) -> list[str]:
-        """Name the classes in the order of their numbers."""
-        return self.config.classes
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.config.channels, self.config.size, self.config.size
-
-    @property
     def latent(self) -> int:
         """Numbers of noise that a picture is made of."""
         return self.net.latent
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the net is on."""
-        return next(self.net.parameters()).device
 
     def phases(self) -> dict[str, list[nn.Parameter]]:
         """Name the sets of parameters that are updated in turn: "discriminator", then "generator"."""
@@ -168,14 +136,6 @@ class Cdcgan(nn.Module):
         real = torch.as_tensor(batch["image"])
         distance = coarse_distance(self.made(len(real)), real)
         return {"mean": -distance, "distance": distance}
-
-    def preview(self, batch: dict) -> list[Artifact]:
-        """Show pictures of fixed noise, as the weights make them now: the last sheet is that of the final weights."""
-        return [Artifact("final_samples", "png", sheet(self.made(SHOWN)))]
-
-    def epoch(self, number: int, batch: dict, rows: list[dict], per_epoch: float) -> tuple[dict[str, float], list[Artifact]]:
-        """Show what an epoch came to, as `pictured.epoch` does."""
-        return epoch(self, number, batch, rows, per_epoch)
 
 
 SYSTEM = Cdcgan

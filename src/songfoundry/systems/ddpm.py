@@ -9,87 +9,51 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from songfoundry import diffusion, registry
-from songfoundry.config import Config
+from songfoundry import diffusion
 from songfoundry.diffusion import SAMPLERS
 from songfoundry.errors import ConfigError
-from songfoundry.systems import Artifact
-from songfoundry.systems.pictured import SHOWN, epoch, fitted, noise, sheet
+from songfoundry.systems.pictured import MakesPictures, MakesPicturesConfig, noise
 
 __all__ = ["SYSTEM", "Ddpm", "DdpmConfig"]
 
 _BATCH = 64
 
 
-class DdpmConfig(Config):
+class DdpmConfig(MakesPicturesConfig):
     """Say what the system is: net by name and preset, pictures, schedule, prediction.
 
-    `net_options` override single values of the preset; `classes`, `channels` and `size` are those of the draws, which fill `classes` in
-    where it is empty. `schedule`: "linear", "cosine" or "rectified", of `steps`; `prediction`: "epsilon" or "v"; `open`: share of
+    `schedule`: "linear", "cosine" or "rectified", of `steps`; `prediction`: "epsilon" or "v"; `open`: share of
     examples whose class is left open in training, so that classifier-free guidance can be had.
     """
 
     name: str = "ddpm"
     net: str = "ddpm_unet"
     preset: str | None = "small"
-    net_options: dict[str, int | float | str | bool | list] = {}
-    classes: list[str] = []
-    channels: Literal[1, 3] = 1
-    size: PositiveInt = 28
     schedule: Literal["linear", "cosine", "rectified"] = "cosine"
     steps: PositiveInt = 1000
     prediction: Literal["epsilon", "v"] = "v"
     open: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
-class Ddpm(nn.Module):
+class Ddpm(MakesPictures):
     """Hold the net and the schedule, and know how to train them, score them and make pictures."""
 
     Config = DdpmConfig
 
     def __init__(self, config: DdpmConfig):
-        super().__init__()
-        self.config = config
-        if not config.classes:
-            raise ConfigError("expected the classes of a system of pictures, found none: name them in [system]")
+        super().__init__(config)
         if config.schedule == "rectified" and config.prediction == "epsilon":
             raise ConfigError(
                 "expected system.prediction = 'v' for the schedule 'rectified', whose last step tells nothing of the picture, found "
                 "'epsilon': change one of them"
             )
         self.schedule = diffusion.schedule(config.schedule, config.steps)
-        try:
-            self.net = registry.build_net(
-                "picture", config.net, config.preset, config.net_options, channels=config.channels, size=config.size,
-                classes=len(config.classes),
-            )  # fmt: skip
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-
-    @classmethod
-    def fitted(cls, config: DdpmConfig, draws) -> DdpmConfig:
-        """Fill in the classes of draws; raises `ConfigError` where recipe and draws do not fit."""
-        return fitted(config, draws)
-
-    @property
-    def classes(self) -> list[str]:
-        """Name the classes in the order of their numbers."""
-        return self.config.classes
+        self.net = self.built("picture")
 
     @property
     def conditional(self) -> bool:
         """Tell whether the net heeds the class."""
         return self.net.conditional
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture, and of the noise that it is made of."""
-        return self.config.channels, self.config.size, self.config.size
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the net is on."""
-        return next(self.net.parameters()).device
 
     def phases(self) -> dict[str, list[nn.Parameter]]:
         """Name the sets of parameters that are updated in turn: one, "model"."""
@@ -183,17 +147,6 @@ class Ddpm(nn.Module):
         return torch.cat([
             self.sample(part, label, guidance=1.5) for part, label in zip(start.split(_BATCH), labels.split(_BATCH), strict=True)
         ])  # fmt: skip
-
-    def preview(self, batch: dict) -> list[Artifact]:
-        """Show pictures of fixed noise, as the weights make them now: the last sheet is that of the final weights."""
-        return [Artifact("final_samples", "png", sheet(self.made(SHOWN)))]
-
-    def epoch(self, number: int, batch: dict, rows: list[dict], per_epoch: float) -> tuple[dict[str, float], list[Artifact]]:
-        """Show what an epoch came to: pictures of the same noise, their distance from real ones, curves.
-
-        `batch` is of validation pictures, as for `score`; `rows` are those of the log; `per_epoch` the steps of an epoch.
-        """
-        return epoch(self, number, batch, rows, per_epoch)
 
 
 SYSTEM = Ddpm

@@ -1,34 +1,30 @@
 """Tell which class a picture is of: a small net that judges pictures from outside, whatever made them, and describes them by features."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from songfoundry.config import Config
 from songfoundry.errors import ConfigError
 from songfoundry.systems import Artifact
-from songfoundry.systems.pictured import fitted
+from songfoundry.systems.pictured import Pictured, PicturedConfig
 
 __all__ = ["SYSTEM", "PictureClassifier", "PictureClassifierConfig"]
 
 _BATCH = 250
 
 
-class PictureClassifierConfig(Config):
+class PictureClassifierConfig(PicturedConfig):
     """Say what the net sees and how large it is.
 
-    `classes`, `channels` and `size` are those of the draws, which fill `classes` in where it is empty; `widths` are the channels of the
+    `widths` are the channels of the
     three resolutions, `features` the numbers that a picture is described by, `dropout` the share of them that is dropped in training, in
     which a picture is turned by at most `turn` degrees, made larger or smaller by `scale` and moved by `move`, shares of its side.
     """
 
     name: str = "picture_classifier"
-    classes: list[str] = []
-    channels: Literal[1, 3] = 1
-    size: PositiveInt = 28
     widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (24, 48, 96)
     features: PositiveInt = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -38,16 +34,13 @@ class PictureClassifierConfig(Config):
     move: Annotated[float, Field(ge=0, lt=1)] = 0.07
 
 
-class PictureClassifier(nn.Module):
+class PictureClassifier(Pictured):
     """Hold the net: two convolutions at each of three resolutions, features, classes."""
 
     Config = PictureClassifierConfig
 
     def __init__(self, config: PictureClassifierConfig):
-        super().__init__()
-        self.config = config
-        if not config.classes:
-            raise ConfigError("expected the classes of a picture classifier, found none: name them in [system]")
+        super().__init__(config)
         if config.size % 4:
             raise ConfigError(f"expected a size that is a multiple of 4 for a picture classifier, found {config.size}: change system.size")
         layers: list[nn.Module] = []
@@ -59,26 +52,6 @@ class PictureClassifier(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.describe = nn.Linear(before * (config.size // 4) ** 2, config.features)
         self.label = nn.Linear(config.features, len(config.classes))
-
-    @classmethod
-    def fitted(cls, config: PictureClassifierConfig, draws) -> PictureClassifierConfig:
-        """Fill in the classes of draws; raises `ConfigError` where recipe and draws do not fit."""
-        return fitted(config, draws)
-
-    @property
-    def classes(self) -> list[str]:
-        """Name the classes in the order of their numbers."""
-        return self.config.classes
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.config.channels, self.config.size, self.config.size
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the net is on."""
-        return self.label.weight.device
 
     def phases(self) -> dict[str, list[nn.Parameter]]:
         """Name the sets of parameters that are updated in turn: one, "model"."""

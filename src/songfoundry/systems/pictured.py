@@ -1,18 +1,22 @@
-"""Share what all systems that make pictures do: fit to draws, and show how they are getting on by samples, a distance and curves."""
+"""Share what systems of pictures do: fit to draws, and show, those that make them, how they get on: samples, a distance, curves."""
 
 import io
+from abc import abstractmethod
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from pydantic import PositiveInt
+from torch import Tensor, nn
 from torch.nn import functional
 
-from songfoundry import pictures
+from songfoundry import pictures, registry
+from songfoundry.config import Config
 from songfoundry.errors import ConfigError
 from songfoundry.metrics.generation import frechet
 from songfoundry.systems import Artifact
 
-__all__ = ["SHOWN", "coarse_distance", "curves", "epoch", "fitted", "noise", "sheet"]
+__all__ = ["MakesPicturesConfig", "MakesPictures", "Pictured", "PicturedConfig", "coarse_distance", "curves", "noise", "sheet"]
 
 SHOWN = 64
 """Samples of a sheet."""
@@ -22,38 +26,105 @@ _SIDE = 7
 """Pixels a side of the small pictures that are compared while a system is trained."""
 
 
-def fitted(config, draws):
-    """Fill in the classes of draws.
+class PicturedConfig(Config):
+    """Say what the pictures are: those of the draws, which fill `classes` in where it is empty."""
 
-    Raises
-    ------
-    ConfigError : the recipe names other classes than the draws have, or pictures of another size.
-    """
-    drawn = list(draws.classes)
-    if config.classes and config.classes != drawn:
-        raise ConfigError(
-            f"expected in system.classes those of the draws in their order ({', '.join(drawn)}), found {', '.join(config.classes)}: "
-            "leave the key out"
-        )
-    if (config.channels, config.size) != (draws.channels, draws.size):
-        raise ConfigError(
-            f"expected pictures of {config.channels} channel(s) and {config.size} pixels a side, found draws of {draws.channels} and "
-            f"{draws.size}: give [system] and [data] the same"
-        )
-    return config.model_copy(update={"classes": drawn})
+    classes: list[str] = []
+    channels: Literal[1, 3] = 1
+    size: PositiveInt = 28
 
 
-def epoch(system, number: int, batch: dict, rows: list[dict], per_epoch: float) -> tuple[dict[str, float], list[Artifact]]:
-    """Show what an epoch came to, of any system that has `made`: pictures of the same noise, their distance from real ones, curves.
+class MakesPicturesConfig(PicturedConfig):
+    """Say besides which net makes them, by name and preset; `net_options` override single values of the preset."""
 
-    Parameters
-    ----------
-    batch : validation pictures, "image" float32 numpy (n, *shape). rows : of the log. per_epoch : steps of an epoch.
-    """
-    made = system.made(min(_COMPARED, len(batch["image"])))
-    figures = {"epoch": number, "distance": round(coarse_distance(made, torch.as_tensor(batch["image"])), 4)}
-    shown = Artifact(f"epoch_comparisons/samples_epoch_{number:03d}", "png", sheet(made[:SHOWN]))
-    return figures, [shown, *curves(rows, figures, per_epoch)]
+    net: str
+    preset: str | None
+    net_options: dict[str, int | float | str | bool | list] = {}
+
+
+class Pictured(nn.Module):
+    """Hold what all systems of pictures have: classes, the shape of a picture, a fit to draws."""
+
+    Config = PicturedConfig
+
+    def __init__(self, config: PicturedConfig):
+        super().__init__()
+        self.config = config
+        if not config.classes:
+            raise ConfigError("expected the classes of a system of pictures, found none: name them in [system]")
+
+    @classmethod
+    def fitted(cls, config: PicturedConfig, draws) -> PicturedConfig:
+        """Fill in the classes of draws.
+
+        Raises
+        ------
+        ConfigError : the recipe names other classes than the draws have, or pictures of another size.
+        """
+        drawn = list(draws.classes)
+        if config.classes and config.classes != drawn:
+            raise ConfigError(
+                f"expected in system.classes those of the draws in their order ({', '.join(drawn)}), found {', '.join(config.classes)}: "
+                "leave the key out"
+            )
+        if (config.channels, config.size) != (draws.channels, draws.size):
+            raise ConfigError(
+                f"expected pictures of {config.channels} channel(s) and {config.size} pixels a side, found draws of {draws.channels} and "
+                f"{draws.size}: give [system] and [data] the same"
+            )
+        return config.model_copy(update={"classes": drawn})
+
+    @property
+    def classes(self) -> list[str]:
+        """Name the classes in the order of their numbers."""
+        return self.config.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.config.channels, self.config.size, self.config.size
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the weights are on."""
+        return next(self.parameters()).device
+
+
+class MakesPictures(Pictured):
+    """Hold what the systems that make pictures have: a net by name, and samples to show."""
+
+    Config = MakesPicturesConfig
+
+    def built(self, task: str) -> nn.Module:
+        """Build the net for a task; raises `ConfigError`."""
+        config = self.config
+        try:
+            return registry.build_net(
+                task, config.net, config.preset, config.net_options, channels=config.channels, size=config.size,
+                classes=len(config.classes),
+            )  # fmt: skip
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def preview(self, batch: dict) -> list[Artifact]:
+        """Show pictures of fixed noise, as the weights make them now: the last sheet is that of the final weights."""
+        return [Artifact("final_samples", "png", sheet(self.made(SHOWN)))]
+
+    @abstractmethod
+    def made(self, count: int, seed: int = 0) -> Tensor:
+        """Make pictures of all classes in turn, the same by seed: float32 (count, *shape) in -1..1."""
+
+    def epoch(self, number: int, batch: dict, rows: list[dict], per_epoch: float) -> tuple[dict[str, float], list[Artifact]]:
+        """Show what an epoch came to: pictures of the same noise, their distance from real ones, curves.
+
+        Parameters
+        ----------
+        batch : validation pictures, "image" float32 numpy (n, *shape). rows : of the log. per_epoch : steps of an epoch.
+        """
+        made = self.made(min(_COMPARED, len(batch["image"])))
+        figures = {"epoch": number, "distance": round(coarse_distance(made, torch.as_tensor(batch["image"])), 4)}
+        shown = Artifact(f"epoch_comparisons/samples_epoch_{number:03d}", "png", sheet(made[:SHOWN]))
+        return figures, [shown, *curves(rows, figures, per_epoch)]
 
 
 def noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:

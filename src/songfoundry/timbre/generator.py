@@ -3,8 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import numpy as np
 import soxr
 import torch
 
-from songfoundry import checkpoint, inventory
-from songfoundry.errors import Cancelled, CheckpointError, ConfigError
-from songfoundry.hardware import free_threads, pick_device
+from songfoundry import inventory
+from songfoundry.engine import Engine
+from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.metrics.pitch import median_cents
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
@@ -66,7 +65,7 @@ class GeneratedNote:
         return len(self.samples) / self.rate
 
 
-class NoteGenerator:
+class NoteGenerator(Engine):
     """Hold one model, ready to make any number of notes.
 
     Parameters
@@ -85,23 +84,13 @@ class NoteGenerator:
     """
 
     def __init__(self, model: str | os.PathLike | Note = DEFAULT_MODEL, device: str = "auto", threads: int | None = None):
-        if threads is not None and not 1 <= threads <= 1024:
-            raise ConfigError(f"expected threads from 1 to 1024, found {threads}: choose another number")
-        self.device, self.threads = pick_device(device), threads or free_threads()
-        if isinstance(model, Note):
-            self.system, self.name = model.eval(), model.config.net
-        else:
-            path = find(model)
-            about = checkpoint.read_header(path)
-            if about.system != "note":
-                raise CheckpointError(f"expected a model that makes notes, found {path.stem}, made to {about.system}: use another")
-            self.system, self.name = checkpoint.load(path), path.stem
+        super().__init__(model, device, threads, find=find, kinds=("note",), does="makes notes")
+        self.system: Note
         config = self.system.config
         self.instruments, self.pitches = tuple(config.instruments), tuple(config.pitches)
         self.ranges = tuple(self.system.learned[name] for name in self.instruments)
         self.rate, self.seconds, self.latent = config.rate, config.samples / config.rate, self.system.net.latent
         self.hash = _hash(self.system)
-        self.system.to(self.device)
 
     def instrument(self, name: str) -> int:
         """Find an instrument's number; raises `ConfigError`, which names the nearest."""
@@ -261,16 +250,6 @@ class NoteGenerator:
         release = min(round(release_seconds(duration) * rate), whole // 2)
         held = whole - release
         return Stroke(sound, held, release, skipped(sound, held)).read(0, whole)
-
-    @contextmanager
-    def threaded(self) -> Iterator[None]:
-        """Work with this generator's number of threads, and give torch back its own."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def find(name: str | os.PathLike) -> Path:

@@ -2,13 +2,13 @@
 
 import io
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from songfoundry.archive import read_arrays
 from songfoundry.audio.atomic import write_atomic_bytes
 from songfoundry.errors import InputError
 
@@ -106,23 +106,8 @@ def load_timbre(file: str | os.PathLike) -> Timbre:
     ------
     InputError : no such file, or none that `save_timbre` wrote.
     """
-    name = Path(file).name
-    advice = "use one that --save-timbre wrote"
-    try:
-        if os.path.getsize(file) > _MAX_BYTES:
-            raise InputError(f"expected a timbre of at most 1 MiB, {name} is larger: {advice}")
-        with zipfile.ZipFile(file) as archive:
-            whole = sum(member.file_size for member in archive.infolist())
-        if whole > _MAX_BYTES:
-            raise InputError(f"expected a timbre of at most 1 MiB, {name} unpacks to {whole:,} bytes: {advice}")
-        with np.load(file, allow_pickle=False) as found:
-            values = {key: found[key] for key in _KEYS & set(found.files)}
-    except OSError as error:
-        raise InputError(f"expected a timbre, {name} cannot be read ({error.strerror or error}): check the path") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, MemoryError, NotImplementedError):
-        raise InputError(f"expected a timbre (.npz), {name} is none or is damaged: {advice}") from None
-    if set(values) != _KEYS or values["format"].shape or str(values["format"]) != FORMAT:
-        raise InputError(f"expected a timbre of format {FORMAT}, {name} holds something else: {advice}")
+    name, advice = Path(file).name, "use one that --save-timbre wrote"
+    values = read_arrays(file, _KEYS, FORMAT, _MAX_BYTES, "a timbre", advice)
     latent, instrument = (values[key] for key in ("latent", "instrument"))
     names = values["instruments"]
     whole = all(array.dtype == np.float32 and array.ndim == 1 and np.isfinite(array).all() for array in (latent, instrument))

@@ -4,8 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from songfoundry import notes as midi
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, check_target, output_error
+from songfoundry.audio.atomic import AsideFolder, check_target, folder_of
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.timbre.generator import DEFAULT_MODEL, GeneratedNote, NoteGenerator
@@ -218,7 +217,7 @@ def play(
 
     form = {"format": format, "depth": depth, "bitrate": bitrate, "tags": {"software": "songfoundry"}}
     # Opened before the work: a format or folder that cannot be written to is told at once.
-    with _folder_of(out), io.open_writer(out, rate=rate, channels=2, **form) as writer, Spool(rate) as spool:
+    with folder_of(out), io.open_writer(out, rate=rate, channels=2, **form) as writer, Spool(rate) as spool:
         spool.take(player.blocks(parts, rate, show))
         spool.level(loudness, CEILING_DBTP)
         _go_on(progress, 0.95)
@@ -232,22 +231,6 @@ def play(
     if progress is not None:
         progress(1.0)
     return made
-
-
-@contextmanager
-def _folder_of(out) -> Iterator[None]:
-    """Make the folder that a file is to lie in; if nothing comes of it, it goes again."""
-    folder = Path(out).parent
-    new = os.fspath(out) != "-" and not folder.exists()
-    try:
-        if new:
-            folder.mkdir(parents=True)
-        yield
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        if new and folder.is_dir() and not os.listdir(folder):
-            folder.rmdir()
 
 
 def _generator(model, device: str, threads: int | None) -> NoteGenerator:
