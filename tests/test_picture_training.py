@@ -37,7 +37,7 @@ def test_every_family_trains_by_epochs_and_shows_them(tmp_path, family, monkeypa
     if family != "ddpm":
         # Drawing curves takes longer than the training.
         monkeypatch.setattr("songfoundry.systems.pictured.curves", lambda *_: [])
-        monkeypatch.setattr("songfoundry.runs.Run.plot", lambda _: None)
+        monkeypatch.setattr("songfoundry.runs.Run.plot", lambda *_: None)
     trained = training.train(recipe(family), tmp_path)
     before, after = training.build(recipe(family))[0].state_dict(), tensors(tmp_path)
     moved = [not torch.equal(after[f"weights/{name}"], before[name]) for name in before]

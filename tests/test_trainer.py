@@ -73,7 +73,7 @@ def songs(tmp_path_factory):
 @pytest.fixture
 def make(tmp_path, songs, monkeypatch):
     """Give a function that makes a trainer of a Toy in a run folder; plots are drawn elsewhere."""
-    monkeypatch.setattr(Run, "plot", lambda self: None)
+    monkeypatch.setattr(Run, "plot", lambda self, curves=None: None)
 
     def trainer(name="run", system=None, draws=None, **train):
         values = {"steps": 12, "batch": 2, "warmup": 3, "rate": 0.05, "log_every": 4, "save_every": 5, "score_every": 100,
