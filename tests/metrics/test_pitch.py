@@ -7,7 +7,7 @@ from songfoundry.audio import io
 from songfoundry.data.note_cache import read_note
 from songfoundry.data.note_sets import find_notes
 from songfoundry.data.tones import TIMBRES, tone
-from songfoundry.metrics.pitch import median_cents, midi_of, yin
+from songfoundry.metrics.pitch import aperiodicity, median_cents, midi_of, yin
 
 RATE = 16000
 
@@ -34,6 +34,16 @@ def test_it_agrees_with_librosa_on_tones_with_noise():
         ours = np.median(yin(wave[2000:7000], RATE, 100, 1000))
         theirs = np.median(librosa.yin(wave[2000:7000], fmin=100, fmax=1000, sr=RATE, center=False))
         assert abs(1200 * np.log2(ours / theirs)) < 5 and abs(midi_of(ours) - pitch) < 0.02
+
+
+def test_a_tone_has_a_period_and_noise_has_none():
+    rng = np.random.default_rng(3)
+    wave = tone("bright", 60, samples=16000)
+    noise = rng.normal(size=16000)
+    assert aperiodicity(wave, RATE) < 0.02
+    assert aperiodicity(noise, RATE) > 0.8
+    assert 0.05 < aperiodicity(wave / wave.std() + 0.5 * noise, RATE) < 0.5
+    assert np.isnan(aperiodicity(np.zeros(8000), RATE))
 
 
 def test_a_glide_is_followed():

@@ -71,6 +71,10 @@ def test_bad_recordings_are_one_sentence(generator, tmp_path, steady):
         with pytest.raises((InputError, AudioError)) as caught:
             find_like(generator, tmp_path / name)
         assert "\n" not in str(caught.value) and (name in str(caught.value) or "empty" in str(caught.value))
+    soundfile.write(tmp_path / "wind.wav", 0.3 * rng.standard_normal(16000), 16000, "FLOAT")
+    with pytest.raises(InputError, match=r"wind\.wav, found noise"):
+        find_like(generator, tmp_path / "wind.wav")
+    assert find_like(generator, tmp_path / "wind.wav", pitch=60, drawn=2, steps=0).pitch == 60
     with pytest.raises(AudioError, match=r"gone\.wav"):
         find_like(generator, tmp_path / "gone.wav")
     with pytest.raises(ConfigError, match="rate"):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import fft
 
-__all__ = ["median_cents", "midi_of", "yin"]
+__all__ = ["aperiodicity", "median_cents", "midi_of", "yin"]
 
 _THRESHOLD = 0.15
 _LOUD_DECIBELS = -30.0
@@ -141,10 +141,24 @@ def median_cents(waveform: np.ndarray, rate: int, midi: float) -> float:
     -------
     cents (positive: sharp); NaN where nothing sounds.
     """
-    frequency, depth, power = _measure(waveform, rate, 25.0, min(4600.0, 0.45 * rate), _THRESHOLD, round(0.02 * rate))
-    voting = np.isfinite(frequency) & (power > max(power.max(initial=0) * 10 ** (_LOUD_DECIBELS / 10), 1e-12))
+    frequency, depth, voting = _voting(waveform, rate)
     if not voting.any():
         return math.nan
     # Frames without a clear period, as in an attack's noise, vote only where no others do.
     clear = voting & (depth < max(0.3, np.median(depth[voting])))
     return float(np.median(100 * (midi_of(frequency[clear if clear.any() else voting]) - midi)))
+
+
+def aperiodicity(waveform: np.ndarray, rate: int) -> float:
+    """Measure how far a sound is from having a period: the median over its loud frames of YIN's normalised difference.
+
+    0 is a tone without noise; recorded notes have up to 0.2, noise 0.8 and more. NaN where nothing sounds. Arguments as of `median_cents`.
+    """
+    _, depth, voting = _voting(waveform, rate)
+    return float(np.median(depth[voting])) if voting.any() else math.nan
+
+
+def _voting(waveform: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measure each frame of a note: frequency (Hz), normalised difference there, and whether the frame is loud enough to count."""
+    frequency, depth, power = _measure(waveform, rate, 25.0, min(4600.0, 0.45 * rate), _THRESHOLD, round(0.02 * rate))
+    return frequency, depth, np.isfinite(frequency) & (power > max(power.max(initial=0) * 10 ** (_LOUD_DECIBELS / 10), 1e-12))

@@ -14,7 +14,7 @@ from torch import Tensor
 from songfoundry.audio import io
 from songfoundry.audio.pieces import conform_channels, resample
 from songfoundry.errors import Cancelled, ConfigError, InputError
-from songfoundry.metrics.pitch import median_cents
+from songfoundry.metrics.pitch import aperiodicity, median_cents
 from songfoundry.timbre.generator import NoteGenerator
 from songfoundry.timbre.timbres import Timbre
 
@@ -29,6 +29,8 @@ _ONSET = 10 ** (-35 / 20)
 _FLOOR = 0.1
 """So much of an image's range, from -1 on, is taken for silence by degrees: 3 dB."""
 _LONGEST_READ = 60.0
+_NOISE = 0.6
+"""Aperiodicity above which a recording has no pitch."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def find_like(
         measured = median_cents(wave[: round(3 * generator.rate)], generator.rate, 0.0) / 100
         if not np.isfinite(measured):
             raise InputError(f"expected a note with a pitch in {name}, found none that can be measured: name it with --pitch")
+        if aperiodicity(wave[: round(3 * generator.rate)], generator.rate) > _NOISE:
+            raise InputError(f"expected a note with a pitch in {name}, found noise: give a note, or name its pitch with --pitch")
     else:
         off = median_cents(wave[: round(3 * generator.rate)], generator.rate, pitch) / 100
         # What is further off is an octave error, or another pitch on purpose.
