@@ -10,7 +10,6 @@ are there already are kept.
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,7 +140,7 @@ def main() -> None:
             songs.append({"song": f"guitars {n:03d}", "split": "train", "licence": file.licence, "stems": stems})
         n += 1
     (options.out / "index.json").write_text(json.dumps({"songs": songs}, indent=1), encoding="utf-8")
-    print(f"{options.out}: {len(songs)} songs of guitars from {len({os.fspath(f.path) for f in files})} files")
+    print(f"{options.out}: {len(songs)} songs of guitars")
 
 
 if __name__ == "__main__":

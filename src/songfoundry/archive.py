@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Set
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_arrays(file: str | os.PathLike, keys: Set[str], form: str, most: int, w
             values = {key: found[key] for key in keys & set(found.files)}
     except OSError as error:
         raise InputError(f"expected {what}, {name} cannot be read ({error.strerror or error}): check the path") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.zlib.error):
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zlib.error):
         raise InputError(f"expected {what} (.npz), {name} is none or is damaged: {advice}") from None
     if set(values) != keys or values["format"].shape or str(values["format"]) != form:
         raise InputError(f"expected {what} of format {form}, {name} holds something else: {advice}")

@@ -15,7 +15,7 @@ from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.evaluating import note as evaluation
 from songfoundry.evaluating.note_measures import Heard, beyond, flaws, heard_as_asked, likeness, same_timbre, scale
 from songfoundry.evaluating.note_sources import Additive, NoteSet, Shifted, fitted
-from songfoundry.evaluating.note_tables import markdown, tables
+from songfoundry.evaluating.note_tables import tables
 from songfoundry.evaluating.pages import write_markdown
 from songfoundry.metrics.pitch import median_cents
 from songfoundry.systems.note import Note, NoteConfig
@@ -168,7 +168,7 @@ def test_everything_is_measured_with_its_number(place):
     assert len(found.judge["hash"]) == 16 and found.judge["hash"] in found.about[0]
     assert said == sorted(said) and said[-1] == 1.0
     json.dumps(found.as_json(), allow_nan=False)
-    page = markdown(found)
+    page = found.as_markdown()
     assert all(title in page for title, _, _ in tables(found)) and len(tables(found)) == 6
     assert all(len(head) == len(row) for _, head, rows in tables(found) for row in rows)
     write_markdown(found, place / "results.md", "Notes", "songfoundry evaluate note")

@@ -13,7 +13,6 @@ from songfoundry import checkpoint, training
 from songfoundry.data.images import ImageDraws, ImagesConfig
 from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.evaluating import picture as evaluation
-from songfoundry.evaluating.picture_tables import markdown
 from songfoundry.picturing.maker import PictureMaker
 
 
@@ -81,7 +80,7 @@ def test_steps_are_compared_at_equal_numbers(found):
     assert {row["n"] for row in found.steps.values()} == {10} and len({row["floor"] for row in found.steps.values()}) == 1
     # Guided: two guesses each; heun guesses twice a step but the last.
     assert [row["evaluations"] for row in found.steps.values()] == [4, 6, 100]
-    page = markdown(found)
+    page = found.as_markdown()
     assert "lower is better" in page and "| ddpm_unet, heun, 2 | 10 |" in page and found.judge["hash"] in page
     assert json.loads(json.dumps(found.as_json()))["pictures"]["new"]["n"] == 100
 

@@ -123,7 +123,7 @@ def note(
             baselines=baselines, seed=seed, device=device,
             progress=tell,
         )  # fmt: skip
-    print_notes(result)
+    print_tables(result.about, result.tables())
     _write(result, json, markdown, title)
 
 
@@ -147,7 +147,6 @@ def encode(
     pass), the mean frame, and Opus at about the bit rate of the 8-bit latent.
     """
     from songfoundry.evaluating import encode as encode_evaluation
-    from songfoundry.evaluating.encode_tables import tables
 
     _prepare(json, markdown)
     with _telling() as tell:
@@ -155,7 +154,7 @@ def encode(
             model or ["vae"], data=data, split=split, count=count, seconds=seconds, voices=voices, baselines=baselines, device=device,
             progress=tell,
         )  # fmt: skip
-    print_tables(result.about, tables(result))
+    print_tables(result.about, result.tables())
     _write(result, json, markdown, title)
 
 
@@ -195,7 +194,7 @@ def picture(
             seed=seed, device=device, threads=threads,
             progress=tell,
         )  # fmt: skip
-    print_pictures(result)
+    print_tables(result.about, result.tables())
     _write(result, json, markdown, title)
 
 
@@ -235,20 +234,6 @@ def _write(result, json: Path | None, markdown: Path | None, title: str) -> None
         write_markdown(result, markdown, title, "songfoundry " + shlex.join(sys.argv[1:]))
 
 
-def print_notes(result) -> None:
-    """Print an evaluation of notes."""
-    from songfoundry.evaluating.note_tables import tables
-
-    print_tables(result.about, tables(result))
-
-
-def print_pictures(result) -> None:
-    """Print an evaluation of pictures."""
-    from songfoundry.evaluating.picture_tables import tables
-
-    print_tables(result.about, tables(result))
-
-
 def print_tables(sentences: list[str], found: list[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print sentences, and tables below them."""
     from rich.console import Console
@@ -268,9 +253,9 @@ def print_tables(sentences: list[str], found: list[tuple[str, list[str], list[li
 
 def print_continuations(result) -> None:
     """Print what was kept, how like real music it is, and what was copied."""
-    from songfoundry.evaluating.compose_tables import estimator_sentences, tables
+    from songfoundry.evaluating.compose_tables import estimator_sentences
 
-    print_tables([*result.about, *estimator_sentences(result)], tables(result))
+    print_tables([*result.about, *estimator_sentences(result)], result.tables())
     for sentence in result.failed:
         typer.echo(f"not continued: {sentence}")
 

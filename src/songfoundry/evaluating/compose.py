@@ -7,7 +7,7 @@ Every method goes on from the same prompts: twelve known ones, and excerpts of h
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from songfoundry.evaluating.excerpts import (
     repeated,
     stretch_of,
 )
-from songfoundry.evaluating.pages import plain
+from songfoundry.evaluating.pages import Table, Tabled
 from songfoundry.metrics.copies import CopyIndex
 from songfoundry.metrics.distances import overlap_and_divergence
 from songfoundry.metrics.key import key_of, key_relation
@@ -61,7 +61,7 @@ class _Recorder(Composer):
 
 
 @dataclass
-class ComposeEvaluation:
+class ComposeEvaluation(Tabled):
     """Hold the evaluation.
 
     ``samples``: of each continuation what was measured (see `_measured`). ``methods``: in their order. ``about``: sentences on
@@ -77,7 +77,7 @@ class ComposeEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file."""
-        return plain(asdict(self)) | {"kept": self.kept(), "likeness": self.likeness(), "copies": self.copies()}
+        return super().as_json() | {"kept": self.kept(), "likeness": self.likeness(), "copies": self.copies()}
 
     def of(self, method: str, group: str) -> list[dict[str, Any]]:
         """List the samples of a method and a group."""
@@ -135,6 +135,12 @@ class ComposeEvaluation:
                         "share of notes": float(np.median([row["copy"] / max(1, row["notes"]) for row in rows])),
                     }  # fmt: skip
         return result
+
+    def tables(self) -> list[Table]:
+        """List the tables."""
+        from songfoundry.evaluating.compose_tables import tables
+
+        return tables(self)
 
     def as_markdown(self) -> str:
         """Write the tables."""

@@ -1,7 +1,8 @@
 """Write an evaluation of composing as tables: what was kept, how like real music it is, what was copied."""
 
 import math
-from collections.abc import Sequence
+
+from songfoundry.evaluating.pages import Table, share, tabled
 
 __all__ = ["markdown", "tables"]
 
@@ -12,14 +13,14 @@ _KEPT = (
 )  # fmt: skip
 
 
-def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables(evaluation) -> list[Table]:
     """List the tables: title, headings, rows of cells."""
     found = []
     for group, methods in evaluation.kept().items():
         head = ["method", "n", *(label for _, label in _KEPT), "empty bars", "hanging notes", "invalid tokens"]
         rows = [
             [
-                method, str(row["n"]), *(_share(row[name]) for name, _ in _KEPT), _of(row["empty bars"], row["bars"]),
+                method, str(row["n"]), *(share(row[name]) for name, _ in _KEPT), _of(row["empty bars"], row["bars"]),
                 _of(row["hanging notes"], row["notes"]), _of(row["invalid tokens"], row["tokens"]),
             ]
             for method, row in methods.items()
@@ -35,7 +36,7 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
         head = ["method", "median", "of all notes", "longest", "of it different", "from"]
         rows = [
             [
-                method, f"{row['median']:.0f}", _share(row["share of notes"]), str(row["longest"]), str(row["different"]), row["from"],
+                method, f"{row['median']:.0f}", share(row["share of notes"]), str(row["longest"]), str(row["different"]), row["from"],
             ]
             for method, row in methods.items()
         ]  # fmt: skip
@@ -57,24 +58,10 @@ def estimator_sentences(evaluation) -> list[str]:
 
 def markdown(evaluation) -> str:
     """Write everything as Markdown."""
-    lines = [*evaluation.about, *estimator_sentences(evaluation), ""]
-    for title, head, rows in tables(evaluation):
-        lines += [f"**{title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, rows), ""]
+    text = tabled([*evaluation.about, *estimator_sentences(evaluation)], tables(evaluation))
     if evaluation.failed:
-        lines += [f"Not continued ({len(evaluation.failed)}):", "", *(f"- {sentence}" for sentence in evaluation.failed), ""]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _share(value: float) -> str:
-    """Write a share in per cent; nothing where it could not be told. 100 and 0 stand for all and none."""
-    if math.isnan(value):
-        return ""
-    text = f"{100 * value:.0f} %"
-    return f"{100 * value:.1f} %" if text in ("100 %", "0 %") and value not in (0.0, 1.0) else text
+        text += "\n".join([f"\nNot continued ({len(evaluation.failed)}):", "", *(f"- {sentence}" for sentence in evaluation.failed), ""])
+    return text
 
 
 def _of(count: float, whole: float) -> str:

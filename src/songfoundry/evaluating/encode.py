@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from songfoundry.encoding.encoder import Encoder
 from songfoundry.encoding.latents import Latents, quantised
 from songfoundry.encoding.vocoding import waveform_blocks
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
-from songfoundry.evaluating.pages import plain
+from songfoundry.evaluating.pages import Table, Tabled
 from songfoundry.metrics import audio
 from songfoundry.spectral.frames import Frames
 from songfoundry.spectral.phase import griffin_lim, pghi
@@ -47,7 +47,7 @@ _WAYS = (
 
 
 @dataclass
-class EncodeEvaluation:
+class EncodeEvaluation(Tabled):
     """Hold the evaluation.
 
     ``scores``: by model, row and stem the means of the scores, and "n". ``images``: likewise, of images before any inverse. ``latents``
@@ -61,15 +61,11 @@ class EncodeEvaluation:
     speed: dict[str, dict[str, float]] = field(default_factory=dict)
     phases: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file; None where a figure has no finite value."""
-        return plain(asdict(self))
+    def tables(self) -> list[Table]:
+        """List the tables."""
+        from songfoundry.evaluating.encode_tables import tables
 
-    def as_markdown(self) -> str:
-        """Write the tables."""
-        from songfoundry.evaluating.encode_tables import markdown
-
-        return markdown(self)
+        return tables(self)
 
 
 def evaluate_encode(

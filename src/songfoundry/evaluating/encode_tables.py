@@ -3,25 +3,27 @@
 import math
 from typing import Any
 
-__all__ = ["markdown", "tables"]
+from songfoundry.evaluating.pages import Table, number
+
+__all__ = ["tables"]
 
 _DIGITS = {"mse": 4, "mae": 4, "cosine": 4, "lsd": 1, "mr_stft": 2, "si_sdr": 1, "pesq": 2, "stoi": 2}
 
 
-def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables(evaluation) -> list[Table]:
     """List the tables: title, headings, rows of cells."""
     found = []
     for model, rows in evaluation.scores.items():
         cells = [
-            [row, stem, str(scores["n"]), *(_number(scores.get(key), digits) for key, digits in _DIGITS.items())]
+            [row, stem, str(scores["n"]), *(number(scores.get(key), digits) for key, digits in _DIGITS.items())]
             for stem in next(iter(rows.values())) for row, stems in rows.items() for scores in (stems[stem],)
         ]  # fmt: skip
         found.append((f"{model}: what comes back (higher is better: cosine, si_sdr, pesq, stoi)", ["row", "stem", "n", *_DIGITS], cells))
     for model, rows in evaluation.images.items():
         still = rows["mean frame"]
         cells = [
-            [row, stem, str(scores["n"]), *(_number(scores[key], 4) for key in ("mse", "mae", "cosine")),
-             _number(scores["mse"] / still[stem]["mse"] if still[stem]["mse"] else math.nan, 3)]
+            [row, stem, str(scores["n"]), *(number(scores[key], 4) for key in ("mse", "mae", "cosine")),
+             number(scores["mse"] / still[stem]["mse"] if still[stem]["mse"] else math.nan, 3)]
             for stem in still for row, stems in rows.items() for scores in (stems[stem],)
         ]  # fmt: skip
         head = ["row", "stem", "n", "mse", "mae", "cosine", "mse beside mean frame"]
@@ -30,9 +32,9 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     cells = [[model, *(_plain(row.get(key)) for key in keys)] for model, row in evaluation.latents.items()]
     found.append(("Latents (active: variance of the mean above 0.01; dimensions: participation ratio)", ["model", *keys], cells))
     keys = list(dict.fromkeys(key for row in evaluation.speed.values() for key in row))
-    cells = [[model, *(_number(row.get(key), 1) for key in keys)] for model, row in evaluation.speed.items()]
+    cells = [[model, *(number(row.get(key), 1) for key in keys)] for model, row in evaluation.speed.items()]
     found.append(("Speed on one core, multiples of real time", ["model", *keys], cells))
-    cells = [[way, str(row["n"]), _number(row["convergence"], 1), _number(row["speed"], 1)] for way, row in evaluation.phases.items()]
+    cells = [[way, str(row["n"]), number(row["convergence"], 1), number(row["speed"], 1)] for way, row in evaluation.phases.items()]
     head = ["way", "n", "spectral convergence, dB (lower is better)", "times real time"]
     found.append((f"Phases for true magnitudes{_equal(evaluation.phases)}", head, cells))
     return found
@@ -49,23 +51,5 @@ def _equal(phases: dict[str, dict[str, float]]) -> str:
     return f"; {way} is as near as Griffin-Lim 32 at {best['speed'] / slow['speed']:.1f} times its speed"
 
 
-def markdown(evaluation) -> str:
-    """Write everything as Markdown."""
-    lines = [*(f"{sentence}\n" for sentence in evaluation.about)]
-    for title, head, rows in tables(evaluation):
-        lines += [f"**{title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, rows), ""]
-    return "\n".join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _number(value: float | None, digits: int) -> str:
-    if value is None:
-        return ""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "none"
-
-
 def _plain(value: Any) -> str:
-    return _number(value, 2) if isinstance(value, float) else "" if value is None else str(value)
+    return number(value, 2) if isinstance(value, float) else "" if value is None else str(value)

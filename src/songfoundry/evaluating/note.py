@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from songfoundry.evaluating.note_measures import (
     scale,
 )
 from songfoundry.evaluating.note_sources import Additive, Made, NoteSet, Shifted, gather
-from songfoundry.evaluating.pages import plain
+from songfoundry.evaluating.pages import Table, Tabled
 from songfoundry.hardware import pick_device
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
@@ -55,7 +55,7 @@ _STRIDE, _PLAYERS = 4, 6
 
 
 @dataclass
-class NoteEvaluation:
+class NoteEvaluation(Tabled):
     """Hold the evaluation.
 
     ``asked``, ``alike``, ``timbre``, ``flaws``, ``scales`` and ``speed``: by row the figures that `note_measures` names, each with the
@@ -71,15 +71,11 @@ class NoteEvaluation:
     scales: dict[str, dict[str, Any]] = field(default_factory=dict)
     speed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file; None where a figure has no finite value."""
-        return plain(asdict(self))
+    def tables(self) -> list[Table]:
+        """List the tables."""
+        from songfoundry.evaluating.note_tables import tables
 
-    def as_markdown(self) -> str:
-        """Write the tables."""
-        from songfoundry.evaluating.note_tables import markdown
-
-        return markdown(self)
+        return tables(self)
 
 
 def load_judge(name: str | os.PathLike, device: str = "auto") -> tuple[NoteClassifier, dict[str, str]]:

@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
-__all__ = ["markdown", "tables"]
+from songfoundry.evaluating.pages import Table, number, share
+
+__all__ = ["tables"]
 
 
-def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables(evaluation) -> list[Table]:
     """List the tables: title, headings, rows of cells. Every row says of how many notes, or pairs of notes, its figures are."""
     found = []
     head = [
@@ -15,8 +17,8 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     ]  # fmt: skip
     rows = [
         [
-            name, str(row["n"]), *(_share(row[key]) for key in ("pitch", "within 50", "within 20")), _number(row["median cents"], 1),
-            _share(row["instrument"]), _number(row["entropy"]), _number(row["entropy over all"]),
+            name, str(row["n"]), *(share(row[key]) for key in ("pitch", "within 50", "within 20")), number(row["median cents"], 1),
+            share(row["instrument"]), number(row["entropy"]), number(row["entropy over all"]),
         ]
         for name, row in evaluation.asked.items()
     ]  # fmt: skip
@@ -28,7 +30,7 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     rows = [_alike(name, row) for name, row in evaluation.alike.items()]
     found.append(("Like real notes of the same pitches and instruments, in the judge's features", head, rows))
     rows = [
-        [name, str(row["pairs"]), _number(row["same"]), _number(row["other"]), _number(_ratio(row["same"], row["other"]))]
+        [name, str(row["pairs"]), number(row["same"]), number(row["other"]), number(_ratio(row["same"], row["other"]))]
         for name, row in evaluation.timbre.items()
     ]
     head = ["row", "pairs", "one latent", "two latents", "ratio"]
@@ -37,8 +39,8 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     head = ["row", "n", "median largest jump", "largest", "beyond real notes", "median largest rise, dB", "largest", "beyond real notes"]
     rows = [
         [
-            name, str(row["n"]), _number(row["median"]), _number(row["largest"]), str(row["clicks"]), _number(row["median burst"], 1),
-            _number(row["largest burst"], 1), str(row["bursts"]),
+            name, str(row["n"]), number(row["median"]), number(row["largest"]), str(row["clicks"]), number(row["median burst"], 1),
+            number(row["largest burst"], 1), str(row["bursts"]),
         ]
         for name, row in evaluation.flaws.items()
     ]  # fmt: skip
@@ -48,14 +50,14 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
     rows = [
         [
             name, ", ".join(row["instruments"]), str(row["n"]),
-            *(_share(row[key]) for key in ("told among all", "told among these", "within 50", "within 20")), str(row["clicks"]),
+            *(share(row[key]) for key in ("told among all", "told among these", "within 50", "within 20")), str(row["clicks"]),
             str(row["bursts"]),
         ]
         for name, row in evaluation.scales.items()
     ]  # fmt: skip
     if rows:
         found.append(("Chromatic scales of 13 notes, four latents", head, rows))
-    rows = [[name, str(row["n"]), _number(row["cpu seconds a second"], 3)] for name, row in evaluation.speed.items()]
+    rows = [[name, str(row["n"]), number(row["cpu seconds a second"], 3)] for name, row in evaluation.speed.items()]
     if rows:
         found.append(("Real-time factor: seconds of one core for a second of sound", ["row", "n", "factor"], rows))
     return found
@@ -63,37 +65,15 @@ def tables(evaluation) -> list[tuple[str, list[str], list[list[str]]]]:
 
 def _alike(name: str, row: dict[str, Any]) -> list[str]:
     def floor(key: str, digits: int = 2) -> str:
-        return _number(row[f"floor of {key}"], digits) if f"floor of {key}" in row else ""
+        return number(row[f"floor of {key}"], digits) if f"floor of {key}" in row else ""
 
     below = f"{row['floor of ndb']}/{row['bins']}" if "floor of ndb" in row else ""
     both = " / ".join(filter(None, (floor("precision"), floor("recall"))))
     return [
-        name, str(row["n"]), _number(row["frechet"], 1), floor("frechet", 1), f"{row['ndb']}/{row['bins']}", below,
-        _number(row["precision"]), _number(row["recall"]), both, _number(row["diversity"]), floor("diversity"),
-        _number(row["nearest"], 1), _number(row["memorised"]),
+        name, str(row["n"]), number(row["frechet"], 1), floor("frechet", 1), f"{row['ndb']}/{row['bins']}", below,
+        number(row["precision"]), number(row["recall"]), both, number(row["diversity"]), floor("diversity"),
+        number(row["nearest"], 1), number(row["memorised"]),
     ]  # fmt: skip
-
-
-def markdown(evaluation) -> str:
-    """Write everything as Markdown."""
-    lines = [*evaluation.about, ""]
-    for title, head, rows in tables(evaluation):
-        lines += [f"**{title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, rows), ""]
-    return "\n".join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _share(value: float) -> str:
-    """Write a share in per cent; 100 and 0 stand for all and none."""
-    text = f"{100 * value:.0f} %"
-    return f"{100 * value:.1f} %" if text in ("100 %", "0 %") and value not in (0.0, 1.0) else text
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "none"
 
 
 def _ratio(value: float, other: float) -> float:

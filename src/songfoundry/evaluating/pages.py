@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,26 @@ import numpy as np
 
 from songfoundry.audio import io
 
-__all__ = ["plain", "put_block", "write_markdown"]
+__all__ = ["Table", "Tabled", "number", "plain", "put_block", "share", "tabled", "write_markdown"]
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, headings, rows of cells."""
+
+
+class Tabled:
+    """Let a dataclass that holds an evaluation, sentences `about` it among them, be written: as plain values, and as its `tables`."""
+
+    def tables(self) -> list[Table]:
+        """List the tables."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain values for a JSON file; None where a figure has no finite value."""
+        return plain(asdict(self))
+
+    def as_markdown(self) -> str:
+        """Write everything as Markdown."""
+        return tabled(self.about, self.tables())
 
 
 def write_markdown(evaluation, path: str | os.PathLike, title: str, command: str) -> None:
@@ -39,3 +60,30 @@ def plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def tabled(sentences: Iterable[str], tables: Iterable[Table]) -> str:
+    """Write sentences, and tables below them, as Markdown."""
+    lines = [*sentences, ""]
+    for title, head, rows in tables:
+        lines += [f"**{title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, rows), ""]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number for a cell: nothing for None, "none" for what is not finite."""
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "none"
+
+
+def share(value: float) -> str:
+    """Write a share in per cent; nothing where it could not be told. 100 and 0 stand for all and none."""
+    if math.isnan(value):
+        return ""
+    text = f"{100 * value:.0f} %"
+    return f"{100 * value:.1f} %" if text in ("100 %", "0 %") and value not in (0.0, 1.0) else text

@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from songfoundry.data.image_sets import Images
 from songfoundry.data.images import ImageDraws, ImagesConfig, scaled
 from songfoundry.diffusion import SAMPLERS
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
-from songfoundry.evaluating.pages import plain
+from songfoundry.evaluating.pages import Table, Tabled
 from songfoundry.hardware import pick_device
 from songfoundry.metrics.generation import entropy, frechet, kid, nearest, precision_recall
 from songfoundry.picturing.maker import PictureMaker
@@ -40,7 +40,7 @@ _COPIES = 1000
 
 
 @dataclass
-class PictureEvaluation:
+class PictureEvaluation(Tabled):
     """Hold the evaluation.
 
     ``pictures``: by row, FLOOR and the models, the figures of `_Bench.row`. ``steps``: the same by "model, sampler, steps".
@@ -52,15 +52,11 @@ class PictureEvaluation:
     pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Give plain values for a JSON file; None where a figure has no finite value."""
-        return plain(asdict(self))
+    def tables(self) -> list[Table]:
+        """List the tables."""
+        from songfoundry.evaluating.picture_tables import tables
 
-    def as_markdown(self) -> str:
-        """Write the tables."""
-        from songfoundry.evaluating.picture_tables import markdown
-
-        return markdown(self)
+        return tables(self)
 
 
 def evaluate_picture(
