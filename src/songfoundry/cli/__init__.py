@@ -23,6 +23,7 @@ COMMANDS = (
     ("compose", "compose:compose"),
     ("render", "render:render"),
     ("note", "note:note"),
+    ("sing", "sing:sing"),
     ("picture", "picture:picture"),
     ("encode", "encode:encode"),
     ("decode", "decode:decode"),
