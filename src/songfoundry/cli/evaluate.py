@@ -198,6 +198,38 @@ def picture(
     _write(result, json, markdown, title)
 
 
+@evaluate.command()
+def sing(
+    model: Annotated[list[str] | None, typer.Option(help="Name or path of a model for engine cyclegan; repeatable.")] = None,
+    data: Annotated[str, typer.Option(help="Recordings of people, also below SONGFOUNDRY_DATA; made: made by code.")] = "speech_song",
+    split: Annotated[str, typer.Option(help="Of people, tunes and songs: test, valid or train.")] = "test",
+    count: Annotated[int, typer.Option(help="Pairs of speech and song.")] = 16,
+    tunes: Annotated[str, typer.Option(help="MIDI files, an archive or a folder; made: scales made by code.")] = "midi/nottingham.zip",
+    songs: Annotated[str, typer.Option(help="Songs with voice and backing apart; made: one made by code.")] = "songs",
+    few: Annotated[int, typer.Option(help="Tunes, and songs; 0: none.")] = 4,
+    seconds: Annotated[float, typer.Option(help="Of each tune and song, at most.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Chooses among them.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Singing",
+) -> None:
+    """Let engines sing what held-out people say, and measure pitch, onsets, voice, words and the fit to a backing.
+
+    What is sung is written and heard again by another pitch tracker than the one that made it. Beside the engines stand the speech as it
+    is and shifted to the mean pitch, WORLD's copy-synthesis of the recorded singing, that singing itself, and random tunes.
+    """
+    from songfoundry.evaluating import sing as sing_evaluation
+
+    _prepare(json, markdown)
+    with _telling() as tell:
+        result = sing_evaluation.evaluate_sing(
+            model or [], data=data, split=split, count=count, tunes=tunes, songs=songs, few=few, seconds=seconds, seed=seed,
+            progress=tell,
+        )  # fmt: skip
+    print_tables(result.about, result.tables())
+    _write(result, json, markdown, title)
+
+
 def _prepare(json: Path | None, markdown: Path | None) -> None:
     """Refuse files that could not be written in the end, before an hour's work."""
     from songfoundry import hardware

@@ -1,9 +1,7 @@
 """Take the tune out of a MIDI file: which track is sung, its top line, moved by octaves into what a voice can sing."""
 
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -34,8 +32,8 @@ _SUBSTANTIAL = 0.25
 """Share of the fullest track's sounding time that a track needs to be taken for the melody, where no name says so."""
 
 
-def melody_of(path: str | os.PathLike) -> tuple[Tune, list[str]]:
-    """Read the tune of a MIDI file.
+def melody_of(source) -> tuple[Tune, list[str]]:
+    """Read the tune of a MIDI file: its path, its bytes, or what `notes.read_midi` gives.
 
     The track is the one that is named as a melody (of several the one that sounds longest), else the highest of those that have one voice,
     else the highest. Of notes at once the highest is sung. A tune that lies too high or low is moved by octaves.
@@ -48,8 +46,8 @@ def melody_of(path: str | os.PathLike) -> tuple[Tune, list[str]]:
     ------
     InputError : no such file, not MIDI, nothing to be sung, or longer than `LONGEST`. MissingExtraError : symusic is not installed.
     """
-    opened = open_midi(path)
-    name = Path(path).name
+    opened = open_midi(source)
+    name = opened.name
     pitched = [part for part in parts(opened.score) if part.group != "drums"]
     if not pitched:
         raise InputError(f"expected a melody in {name}, found no notes but drums: give a file with a tune")
