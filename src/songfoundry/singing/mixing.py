@@ -1,15 +1,16 @@
 """Put a voice and its backing together, block by block: a room for the voice, levels by loudness; long sounds wait on the disk."""
 
+import itertools
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from songfoundry.audio.loudness import integrated
+from songfoundry.audio.loudness import CEILING_DBTP, integrated, limit
 from songfoundry.audio.pieces import Resampler
 
-__all__ = ["Take", "in_a_room", "loudness_of", "mixed"]
+__all__ = ["Loudness", "Take", "in_a_room", "limited", "mixed"]
 
 _BLOCK = 1 << 16
 _ROOM_SECONDS, _ROOM_DELAY, _ROOM_DECIBELS = 1.1, 0.018, -15.0
@@ -17,6 +18,8 @@ _ROOM_SECONDS, _ROOM_DELAY, _ROOM_DECIBELS = 1.1, 0.018, -15.0
 _ROOM_BAND = (250.0, 6000.0)
 """Hz between which a room answers."""
 _PIECE_SECONDS = 30.0
+_LIMIT_SECONDS, _LIMIT_MARGIN = 10.0, 0.2
+"""What is limited at once, and what a piece hears of its neighbours."""
 
 
 class Take:
@@ -83,29 +86,60 @@ def in_a_room(blocks: Iterable[np.ndarray], rate: int, seed: int = 0) -> Iterato
     yield rest.astype(np.float32)
 
 
-def loudness_of(blocks: Iterable[np.ndarray], rate: int) -> float:
-    """Measure the loudness of a stream, float32 (1 or 2, n), in LUFS; -inf for silence.
-
-    Every half minute by itself; their mean power, without those that are 10 LU below it.
+class Loudness:
+    """Measure the loudness of a stream, float32 (1 or 2, n) blocks at `rate` Hz, every half minute by itself.
 
     Raises
     ------
     MissingExtraError : pyloudnorm is not installed.
     """
-    found: list[float] = []
-    held, size = [], 0
-    for block in blocks:
-        held.append(block)
-        size += block.shape[1]
-        if size >= _PIECE_SECONDS * rate:
-            found.append(integrated(np.concatenate(held, 1), rate))
-            held, size = [], 0
-    if size:
-        found.append(integrated(np.concatenate(held, 1), rate))
-    power = 10 ** (np.array([value for value in found if math.isfinite(value)]) / 10)
-    if not len(power):
-        return -math.inf
-    return 10 * math.log10(power[power >= 0.1 * power.mean()].mean())
+
+    def __init__(self, rate: int):
+        self.rate = rate
+        self._found: list[float] = []
+        self._held: list[np.ndarray] = []
+
+    def through(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Pass blocks on, and listen to them."""
+        for block in blocks:
+            self._held.append(block)
+            if sum(one.shape[1] for one in self._held) >= _PIECE_SECONDS * self.rate:
+                self._measure()
+            yield block
+        self._measure()
+
+    def of(self, blocks: Iterable[np.ndarray]) -> float:
+        """Listen to all blocks and give `lufs`."""
+        for _ in self.through(blocks):
+            pass
+        return self.lufs
+
+    def _measure(self) -> None:
+        if any(one.shape[1] for one in self._held):
+            self._found.append(integrated(np.concatenate(self._held, 1), self.rate))
+        self._held = []
+
+    @property
+    def lufs(self) -> float:
+        """The mean power of the half minutes, in LUFS, without those that are 10 LU below it; -inf for silence."""
+        power = 10 ** (np.array([value for value in self._found if math.isfinite(value)]) / 10)
+        return 10 * math.log10(power[power >= 0.1 * power.mean()].mean()) if len(power) else -math.inf
+
+
+def limited(blocks: Iterable[np.ndarray], rate: int, gain: float, ceiling: float = CEILING_DBTP) -> Iterator[np.ndarray]:
+    """Lay a gain on a stream, float32 (channels, n), and limit what passes a true peak of `ceiling` dBTP, ten seconds at a time."""
+    margin, size, lead, held = round(_LIMIT_MARGIN * rate), round(_LIMIT_SECONDS * rate), 0, None
+    for block in itertools.chain(blocks, (None,)):
+        if block is not None:
+            block = block * np.float32(gain)
+            held = block if held is None else np.concatenate((held, block), 1)
+        while held is not None and (held.shape[1] - lead >= size + margin or (block is None and held.shape[1] > lead)):
+            count = min(size, held.shape[1] - lead)
+            # A hair below the ceiling: the neighbour's piece may be trimmed by another hundredth of a dB.
+            piece = limit(held[:, : lead + count + margin], rate, ceiling - 0.05)
+            yield piece[:, lead : lead + count]
+            dropped = max(0, lead + count - margin)
+            held, lead = held[:, dropped:], lead + count - dropped
 
 
 def mixed(voice: Iterable[np.ndarray], voice_rate: int, backing: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from songfoundry.voice.syllables import levels
 from songfoundry.voice.tune import Curve
 from songfoundry.voice.world import PERIOD
 
-__all__ = ["speak"]
+__all__ = ["performance", "speak"]
 
 _VOWEL, _MORE = 0.11, 0.12
 """Seconds of a vowel that are kept, and the share of what it lasts beyond them."""
@@ -42,8 +42,15 @@ def speak(vocal: np.ndarray, rate: int, controls: Controls | None = None) -> Sun
     ------
     InputError : no voice in it. MissingExtraError : pyworld is not installed.
     """
-    controls = controls or Controls()
     sung = WorldSinger().prepare(vocal, rate)
+    show = performance(sung, controls or Controls())
+    samples = np.concatenate(list(show.blocks()))
+    samples *= np.float32(min(1.0, 0.99 / max(float(np.abs(samples).max(initial=0)), 1e-9)))
+    return Sung(samples, sung.voice.rate, show.target, sung.voice.curve, show.plan.words, show.plan.marks, sung.said)
+
+
+def performance(sung: Speech, controls: Controls) -> Performance:
+    """Plan how a vocal that is taken apart is spoken; raises as `speak`."""
     source = _paced(sung)
     if not len(source):
         raise InputError("expected a voice in the recording, found none: give another recording")
@@ -51,10 +58,7 @@ def speak(vocal: np.ndarray, rate: int, controls: Controls | None = None) -> Sun
     near = np.clip(np.rint(source).astype(int), 0, len(sung.voice) - 1)
     target = Curve(_flat(sung.voice.hertz[near], sung.voice.hertz, controls.transpose), PERIOD)
     wishes = Controls(formant_shift=controls.formant_shift, expression=0.0)
-    show = Performance(sung, target, np.zeros(len(source)), plan, wishes, sung.voice.hertz[near] > 0)
-    samples = np.concatenate(list(show.blocks()))
-    samples *= np.float32(min(1.0, 0.99 / max(float(np.abs(samples).max(initial=0)), 1e-9)))
-    return Sung(samples, sung.voice.rate, target, sung.voice.curve, plan.words, plan.marks, sung.said)
+    return Performance(sung, target, np.zeros(len(source)), plan, wishes, sung.voice.hertz[near] > 0)
 
 
 def _paced(sung: Speech) -> np.ndarray:

@@ -19,8 +19,7 @@ from songfoundry.audio.pieces import Resampler, conform_channels
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.singing.controls import Controls, Sung
 from songfoundry.singing.engine import LONGEST_SPEECH, WorldSinger
-from songfoundry.singing.mixing import Take, in_a_room, loudness_of, mixed
-from songfoundry.singing.song import take_apart
+from songfoundry.singing.mixing import Loudness, Take, in_a_room, limited, mixed
 from songfoundry.voice import curves
 from songfoundry.voice.tune import Curve, Tune, TuneNote
 
@@ -125,27 +124,20 @@ def sing(
     watch = _Watch(progress, cancel)
     singer = _singer(engine, model, vocoder, device, threads)
     with ExitStack() as stack:
-        prepared = WorldSinger().prepare(samples, rate) if engine == "world" else None
+        prepared = singer.prepare(samples, rate)
         watch(0.05)
-        middle = _middle(prepared)
-        material = _material(melody, song, backing, pitch_from, seed, middle, separator, device, threads, watch)
+        material = _material(melody, song, backing, pitch_from, seed, _middle(prepared), separator, device, threads, watch)
         if material.accompaniment is not None:
             stack.enter_context(material.accompaniment)
         watch(0.5)
-        if prepared is not None:
-            show = singer.perform(prepared, material.target, controls, material.guide, material.guide_rate)
-            voice = stack.enter_context(Take(prepared.voice.rate))
-            for block in show.blocks():
-                voice.add(block[None])
-                watch(0.5 + 0.3 * min(1.0, voice.seconds / max(show.seconds, 1e-9)))
-            target, spoken, said = show.target, prepared.voice.curve, prepared.said + show.plan.said
-            made.words = show.plan.words
-        else:
-            sung = singer.sing(samples, rate, material.target, controls, _at(material.guide, material.guide_rate, rate))
-            voice = stack.enter_context(Take(sung.rate))
-            voice.add(sung.samples[None])
-            target, spoken, said, made.words = sung.target, sung.speech, sung.said, sung.words
-        made.said += material.said + said
+        options = {} if engine == "world" else _heard_by_nets(material, backing)
+        show = singer.perform(prepared, material.target, controls, material.guide, material.guide_rate, **options)
+        voice = stack.enter_context(Take(prepared.voice.rate if engine == "world" else singer.rate))
+        for block in show.blocks():
+            voice.add(block[None])
+            watch(0.5 + 0.3 * min(1.0, voice.seconds / max(show.seconds, 1e-9)))
+        target, spoken, made.words = show.target, prepared.voice.curve, show.plan.words
+        made.said += prepared.said + material.said + show.plan.said
         made.seconds, made.rate = voice.seconds, voice.rate
         if isinstance(material.target, Tune):
             made.notes = list(curves.transposed(material.target, transpose).notes)
@@ -260,8 +252,6 @@ def _singer(engine: str, model, vocoder: str, device: str, threads: int | None):
 
 def _middle(prepared) -> float:
     """Give the MIDI number in the middle of what a speaker would sing easily."""
-    if prepared is None:
-        return 62.0
     hertz = prepared.voice.hertz[prepared.voice.hertz > 0]
     return float(np.clip(69 + 12 * np.log2(np.median(hertz) / 440) + 4, 40, 76))
 
@@ -281,6 +271,7 @@ def _material(melody, song, backing, pitch_from, seed: int, middle: float, separ
         return _Material(curves.read_curve(pitch_from))
     if song is not None:
         from songfoundry.separating.separator import DEFAULT_MODEL, Separator
+        from songfoundry.singing.song import take_apart
 
         if not isinstance(separator, Separator):
             separator = Separator(separator or DEFAULT_MODEL, device, threads)
@@ -299,9 +290,18 @@ def _watched(blocks: Iterator[np.ndarray], watch: _Watch) -> Iterator[np.ndarray
         yield block
 
 
-def _at(samples: np.ndarray | None, rate: int, wanted: int) -> np.ndarray | None:
-    """Bring a guide to the speech's rate."""
-    return None if samples is None else Resampler(rate, wanted, 1).push(samples[None], last=True)[0]
+def _heard_by_nets(material: _Material, backing) -> dict[str, Any]:
+    """Give the band that a learned singer hears while it sings, one channel, as long as the melody."""
+    seconds = material.target.seconds
+    if material.accompaniment is not None:
+        rate, blocks = material.accompaniment.rate, material.accompaniment.blocks()
+        samples = np.concatenate([block.mean(0) for block in blocks])[: math.ceil(seconds * rate)]
+    elif backing is not None:
+        clip = io.read(backing, duration=seconds)
+        samples, rate = clip.samples.mean(0), clip.rate
+    else:
+        return {}
+    return {"backing": samples, "backing_rate": rate}
 
 
 def _write(
@@ -309,8 +309,6 @@ def _write(
     reverb: bool | None, seed: int, format: str | None, watch: _Watch,
 ) -> None:  # fmt: skip
     """Write all that was asked for; the pictures and curves, which are made before, last."""
-    from songfoundry.timbre.spool import Spool
-
     png = _drawn(made, voice, target, spoken) if picture is not None else None
     gain = min(1.0, _PEAK / max(voice.peak, 1e-9))
     with ExitStack() as stack:
@@ -327,13 +325,11 @@ def _write(
             else:
                 reader = stack.enter_context(io.open_reader(backing))
                 rate, music = reader.rate, lambda: (conform_channels(block, 2) for block in reader.blocks())
-            spool = stack.enter_context(Spool(rate))
-            blocks = _together(made, voice, music, rate, reverb, seed, watch)
-            spool.take(blocks)
-            spool.level(TARGET_LUFS)
-            watch(0.95)
-            _to_file(stack, made, mix, spool.blocks(), rate, 2, format)
-            made.mix, made.lufs = os.fspath(mix), spool.lufs
+            again = _together(made, voice, music, rate, reverb, seed, watch)
+            found, meter = Loudness(rate).of(again()), Loudness(rate)
+            lift = 10 ** ((TARGET_LUFS - found) / 20) if math.isfinite(found) else 1.0
+            _to_file(stack, made, mix, meter.through(limited(again(), rate, lift)), rate, 2, format)
+            made.mix, made.lufs = os.fspath(mix), meter.lufs if math.isfinite(meter.lufs) else None
         if png is not None:
             write_atomic_bytes(picture, png)
             made.picture = os.fspath(picture)
@@ -344,18 +340,23 @@ def _write(
         made.samples = np.concatenate(list(voice.blocks(gain)), 1)
 
 
-def _together(made: Singing, voice: Take, music, rate: int, reverb: bool | None, seed: int, watch: _Watch) -> Iterator[np.ndarray]:
-    """Mix the voice with the music at equal loudness."""
-    sung, played = loudness_of(voice.blocks(), voice.rate), loudness_of(music(), rate)
+def _together(made: Singing, voice: Take, music, rate: int, reverb: bool | None, seed: int, watch: _Watch):
+    """Give what mixes the voice with the music, at equal loudness, from the start each time that it is called."""
+    sung, played = Loudness(voice.rate).of(voice.blocks()), Loudness(rate).of(music())
     watch(0.85)
-    lift = played + _LEAD - sung if math.isfinite(played) and math.isfinite(sung) else 0.0
-    if not math.isfinite(played):
+    heard = math.isfinite(played)
+    lift = played + _LEAD - sung if heard and math.isfinite(sung) else 0.0
+    if not heard:
         made.said.append("the backing is silent: the mix is the voice alone")
-    blocks = voice.blocks(10 ** (lift / 20))
-    stereo = in_a_room(blocks, voice.rate, seed) if reverb is not False else (conform_channels(block, 2) for block in blocks)
-    for block in mixed(stereo, voice.rate, music(), rate):
-        watch(0.9)
-        yield block
+
+    def blocks() -> Iterator[np.ndarray]:
+        alone = voice.blocks(10 ** (lift / 20))
+        stereo = in_a_room(alone, voice.rate, seed) if reverb is not False else (conform_channels(block, 2) for block in alone)
+        for block in mixed(stereo, voice.rate, music(), rate):
+            watch(0.9)
+            yield block
+
+    return blocks
 
 
 def _to_file(stack: ExitStack, made: Singing, place, blocks, rate: int, channels: int, format: str | None) -> None:
