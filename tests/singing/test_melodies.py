@@ -65,8 +65,7 @@ def test_legato_is_one_voice(tmp_path):
 
 def test_what_no_voice_sings_is_moved_by_octaves_and_it_is_said(tmp_path):
     tune, said = melody_of(write(tmp_path / "a.mid", named("", 0, [(start, ticks, pitch + 36) for start, ticks, pitch in LINE])))
-    assert pitches(tune) == [84, 74, 76, 77] or pitches(tune) == [72, 74, 76, 77]
-    assert "C7 to F7" in said[0].replace("from ", "") and "octave" in said[0]
+    assert pitches(tune) == [72, 74, 76, 77] and "C7 to F7" in said[0] and "2 octaves lower" in said[0]
     wide = [(480 * n, 400, pitch) for n, pitch in enumerate((12, 60, 62, 64, 120))]
     tune, said = melody_of(write(tmp_path / "b.mid", named("", 0, wide)))
     assert min(pitches(tune)) >= LOWEST and max(pitches(tune)) <= HIGHEST and "2 of 5 notes" in said[0]

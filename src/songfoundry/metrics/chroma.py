@@ -125,8 +125,8 @@ class ChromaMeter:
         # The tuning is the angle of the mean place within a semitone, on a circle.
         within = fine.sum(0, dtype=np.float64).reshape(12, _FINE).sum(0)
         place = np.angle(within @ np.exp(2j * np.pi * np.arange(_FINE) / _FINE)) / (2 * np.pi) if within.any() else 0.0
-        moved = np.roll(fine, _FINE // 2 - round(place * _FINE), axis=1).astype(np.float64)
-        return Chroma(moved.reshape(len(fine), 12, _FINE).sum(2), _HOP / RATE, 100 * float(place))
+        moved = np.roll(fine, _FINE // 2 - round(place * _FINE), axis=1)
+        return Chroma(moved.reshape(len(fine), 12, _FINE).sum(2, dtype=np.float64), _HOP / RATE, 100 * float(place))
 
 
 def chroma_of(waveform: np.ndarray, rate: int) -> Chroma:

@@ -24,7 +24,7 @@ _BLOCK = 1 << 18
 _QUICKEST = 0.36
 """Seconds: of quicker beats every second one counts."""
 _EVEN_BEAT = 0.6
-"""Seconds of a beat where none is heard."""
+"""Seconds of a beat where fewer than four are heard."""
 _LEAST = 1.0
 """Seconds that a tune lasts at least."""
 _BELOW, _ABOVE = 8, 9
@@ -48,7 +48,8 @@ class Heard:
 
     Attributes
     ----------
-    seconds : how long it is. key : its tonic's pitch class, plus 12 for minor. tempo : beats a minute, None where none is heard.
+    seconds : how long it is. key : its tonic's pitch class, plus 12 for minor. tempo : beats a minute, None where none is heard
+    (they are counted evenly then).
     beats : float64 (beats,), seconds, over all of it. bar : beats a bar, 3 or 4. downbeat : number of the first beat that begins a bar.
     chroma : its pitch classes, and its tuning. said : sentences on what was found.
     """
@@ -91,7 +92,8 @@ def hear(backing: np.ndarray | Iterable[np.ndarray], rate: int) -> Heard:
     tempo = tempo_of(onsets)
     beats = _throughout(beats_of(onsets, tempo), seconds)
     bar, downbeat = _bars(beats, onsets, chroma)
-    pace = f"{60 / np.median(np.diff(beats)):.0f} beats a minute" if tempo else "no beat, so one of 100 a minute is counted"
+    counted = 60 * (len(beats) - 1) / (beats[-1] - beats[0])
+    pace = f"{counted:.0f} beats a minute" if tempo else f"no beat, so one of {counted:.0f} a minute is counted"
     said = (f"heard in the backing: {KEYS[chroma.key]}, {pace}, {bar} beats a bar",)
     return Heard(seconds, chroma.key, tempo, beats, bar, downbeat, chroma, said)
 
