@@ -30,7 +30,7 @@ _TRIES = 8
 _LEAST_VOICED = 0.3
 """Share of a song's crop that must have a pitch; other crops are drawn again, some times."""
 _STEP = 0.016
-"""Seconds of a frame in which spoken and sung sentences are aligned."""
+"""Seconds, about, of a frame in which spoken and sung sentences are aligned."""
 _SMOOTH = 5
 
 Chance = Annotated[float, Field(ge=0, le=1)]
@@ -113,7 +113,8 @@ class Speech:
             )
         self._spoken_chance = np.array(weights) / sum(weights)
         self._song_chance = chances
-        step = round(_STEP * config.rate)
+        step = 2 * round(_STEP * config.rate / 2)
+        self._tick = step / config.rate
         self._front = LogMel(config.rate, 2 * step, step, 40, high=min(7600.0, config.rate / 2), floor=1e-2)
         self._ways: dict[tuple[str, str], np.ndarray] = {}
 
@@ -154,7 +155,7 @@ class Speech:
         return {name: torch.as_tensor(value) for name, value in found.items()}
 
     def _pair(self, spoken: Utterance, sung: Utterance, speed: float, where: float) -> dict[str, np.ndarray]:
-        """Put a spoken and a sung sentence side by side, `speed` times as fast; of a longer song a part, `where` of the way to its last one."""
+        """Put a spoken and a sung sentence side by side, `speed` times as fast; of a long song a part, `where` (0..1) says which."""
         config = self.config
         (speech, speech_hertz), (voice, voice_hertz) = self._heard(spoken, speed), self._heard(sung, speed)
         seconds = config.hop / config.rate
@@ -162,7 +163,7 @@ class Speech:
         clock = begin + (np.arange(config.frames) + 0.5) * seconds
         # The way is found in the recordings as they are; faster, all its times are shorter.
         way = self._way(spoken, sung)
-        places = np.interp(clock * speed, (np.arange(len(way)) + 0.5) * _STEP, way) / speed
+        places = np.interp(clock * speed, (np.arange(len(way)) + 0.5) * self._tick, way) / speed
         # Beyond the song's end lies silence, as it does beyond the speech's.
         places = places + np.maximum(0, clock - len(voice) / config.rate)
         first = max(0.0, min(float(places[0]) - 0.1, len(speech) / config.rate - config.frames * seconds))
@@ -217,13 +218,13 @@ class Speech:
         return samples, (hertz[near] * np.float32(speed)).astype(np.float32)
 
     def _way(self, spoken: Utterance, sung: Utterance) -> np.ndarray:
-        """Align two sentences: float64 (steps,), the second of the speech for each `_STEP` of the song; each pair once."""
+        """Align two sentences: float64 (steps,), the second of the speech for each frame of the song; each pair once."""
         key = (spoken.name, sung.name)
         if key not in self._ways:
             one, other = (self._features(self._heard(each)[0]) for each in (sung, spoken))
             place = place_along(align(one, other, slant=0.5), len(one))
             smooth = np.convolve(np.pad(place, _SMOOTH // 2, mode="edge"), np.ones(_SMOOTH) / _SMOOTH, "valid")
-            self._ways[key] = (smooth + 0.5) * _STEP
+            self._ways[key] = (smooth + 0.5) * self._tick
         return self._ways[key]
 
     def _features(self, samples: np.ndarray) -> np.ndarray:

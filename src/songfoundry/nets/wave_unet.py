@@ -67,6 +67,9 @@ class WaveUNet(nn.Module):
         self.middle = _Layer(widths[-2], widths[-1], down)
         self.up = nn.ModuleList(_Layer(below + here, here, up) for below, here in zip(widths[1:], widths[:-1], strict=True))
         self.leave = nn.Conv1d(widths[0] + inputs, outputs, 1)
+        # It begins by saying next to nothing: who asks for a correction is given none at first.
+        nn.init.normal_(self.leave.weight, std=0.01)
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, series: Tensor) -> Tensor:
         """Map float (batch, inputs, steps) to float32 (batch, outputs, steps), without bounds."""
