@@ -182,7 +182,7 @@ class _Bench:
         notes = notes_of(wanted)
         for name, samples, rate, speed in rows:
             samples, rate = self._written(samples, rate)
-            heard, described = follow(samples, rate), describe(samples, rate)
+            heard, described = follow(samples, rate, guesses=True), describe(samples, rate)
             scores = melody.scores(wanted, heard) | melody.onset_scores(notes, heard) | voice.scores(reference, described)
             scores |= _told(pair, people, described)
             if speed is not None:
@@ -203,7 +203,7 @@ class _Bench:
         reference = describe(pair.speech, RATE)
         for name, samples, rate, speed in rows:
             samples, rate = self._written(samples, rate)
-            heard, described = follow(samples, rate), describe(samples, rate)
+            heard, described = follow(samples, rate, guesses=True), describe(samples, rate)
             scores = melody.scores(wanted, heard) | melody.onset_scores(tune, heard) | voice.scores(reference, described)
             if speed is not None:
                 scores["speed"] = speed

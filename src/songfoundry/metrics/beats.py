@@ -21,7 +21,7 @@ _FLOOR = 1e-4
 """Amplitude below which nothing is heard: -80 dB."""
 _EARLY = 0.005
 """Seconds by which a window feels a stroke before its middle reaches it; measured on songs with known beats."""
-_USUAL, _OCTAVES = 0.5, 1.0
+_USUAL, _OCTAVES = 0.5, 0.6
 """Seconds of the likeliest beat, and the standard deviation of the likelihood over octaves of time."""
 _FASTEST, _SLOWEST = 0.25, 1.5
 """Seconds of the shortest and longest beat."""

@@ -62,8 +62,8 @@ class Chroma:
 
     Attributes
     ----------
-    values : float64 (frames, 12), how strongly each pitch class sounds (C is 0), the square root of amplitude. period : seconds
-    between frames. tuning : cents from A = 440 Hz, -50 to 50.
+    values : float64 (frames, 12), how strongly each pitch class sounds (C is 0), in amplitude. period : seconds between frames.
+    tuning : cents from A = 440 Hz, -50 to 50.
     """
 
     values: np.ndarray
@@ -115,7 +115,7 @@ class ChromaMeter:
         pitch = 69 + 12 * np.log2((first + column + np.clip(offset, -0.5, 0.5)) * RATE / _SIZE / 440)
         part = np.rint(pitch * _FINE).astype(np.int64) % (12 * _FINE)
         folded = np.zeros((len(frames), 12 * _FINE), np.float32)
-        np.add.at(folded, (row, part), np.sqrt(here[row, column]))
+        np.add.at(folded, (row, part), here[row, column])
         return folded
 
     def finish(self) -> Chroma:

@@ -25,7 +25,7 @@ _EARLY, _LATE = 0.25, 0.4
 """Seconds before and after a wanted onset within which it is looked for."""
 
 DEFINITIONS = {
-    "rpa": f"raw pitch accuracy: share of the wanted voiced frames within {CENTS:g} cents (mir_eval)",
+    "rpa": f"raw pitch accuracy: share of the wanted voiced frames within {CENTS:g} cents, whatever voicing was told (mir_eval)",
     "rca": "raw chroma accuracy: the same, octaves folded (mir_eval)",
     "overall": "overall accuracy: share of all frames with the right voicing and pitch (mir_eval)",
     "voicing_recall": "share of the wanted voiced frames that are voiced (mir_eval)",
@@ -46,38 +46,41 @@ def resampled(curve: Curve, times: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    float64 (frames,), Hz; 0 where unvoiced.
+    float64 (frames,), Hz; 0 where unvoiced, below 0 where the curve is.
     """
-    hertz = np.asarray(curve.hertz, np.float64)
-    if not len(hertz):
+    signed = np.asarray(curve.hertz, np.float64)
+    if not len(signed):
         return np.zeros(len(times))
+    hertz = np.abs(signed)
     # A rounding's width, so that a frame at its own time is itself.
     place = np.asarray(times, np.float64) / curve.period + 1e-6
     before = np.minimum(place.astype(np.int64), len(hertz) - 1)
     after = np.minimum(before + 1, len(hertz) - 1)
-    voiced = (place < len(hertz)) & (hertz[before] > 0)
-    # Between a voiced and an unvoiced frame the pitch is held.
+    known = (place < len(hertz)) & (hertz[before] > 0)
+    # Between a frame with a pitch and one without it is held.
     later = np.where(hertz[after] > 0, hertz[after], hertz[before])
-    first = np.where(voiced, hertz[before], 1.0)
+    first = np.where(known, hertz[before], 1.0)
     share = np.where(place - before < 2e-6, 0.0, place - before)
-    return np.where(voiced, first * (np.where(voiced, later, 1.0) / first) ** share, 0.0)
+    return np.where(known, np.sign(signed[before]) * first * (np.where(known, later, 1.0) / first) ** share, 0.0)
 
 
 def scores(wanted: Curve, sung: Curve) -> dict[str, float]:
     """Score a curve that was measured against the one that was wanted: what `DEFINITIONS` names, but for the onsets.
 
-    The frames are the wanted curve's; what was sung after its end is not heard. NaN where there is nothing to tell a score by.
+    A frequency below 0 in the measured curve is mir_eval's: not voiced, and if it were, this would be its pitch. The frames are the
+    wanted curve's; what was sung after its end is not heard. NaN where there is nothing to tell a score by.
     """
     reference = np.asarray(wanted.hertz, np.float64)
     estimate = resampled(sung, np.arange(len(reference)) * wanted.period)
     voiced, found = reference > 0, estimate > 0
-    both = voiced & found
-    cents = 1200 * np.log2(np.where(both, estimate, 1.0) / np.where(both, reference, 1.0))
-    right = both & (np.abs(cents) < CENTS)
-    chroma = both & (np.abs(cents - 1200 * np.floor(cents / 1200 + 0.5)) < CENTS)
+    # A pitch counts where the voicing was told wrong, too: raw accuracies judge the pitch alone.
+    known, both = voiced & (estimate != 0), voiced & found
+    cents = 1200 * np.log2(np.where(known, np.abs(estimate), 1.0) / np.where(known, reference, 1.0))
+    right = known & (np.abs(cents) < CENTS)
+    chroma = known & (np.abs(cents - 1200 * np.floor(cents / 1200 + 0.5)) < CENTS)
     return {
         "rpa": _share(right, voiced), "rca": _share(chroma, voiced),
-        "overall": _share(right | ~(voiced | found), np.ones(len(voiced), bool)),
+        "overall": _share(right & found | ~(voiced | found), np.ones(len(voiced), bool)),
         "voicing_recall": _share(both, voiced), "voicing_false_alarm": _share(found & ~voiced, ~voiced),
         "voicing_error": _share(voiced != found, np.ones(len(voiced), bool)),
         "f0_rmse_cents": float(np.sqrt(np.square(cents[both]).mean())) if both.any() else math.nan,

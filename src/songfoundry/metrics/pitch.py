@@ -25,9 +25,13 @@ _DOUBLINGS = 6
 """Lags grow at most so often, and no further, while the period is refined."""
 _FRAMES_AT_ONCE = 256
 """Bounds the memory of long recordings."""
-_VOICED_DEPTH = 0.25
-"""Normalised difference below which a frame of a voice is periodic enough to be called voiced; chosen on labelled training voices."""
-_VOICED_DECIBELS = -40.0
+_VOICED_DEPTH = 0.4
+"""Normalised difference below which a frame of a voice is periodic enough to be called voiced; chosen on training and validation voices."""
+_CLEAR_DEPTH, _LEAST_CLEAR = 0.15, 10
+"""Of frames that tell the range of a voice, and how many of them there must be."""
+_BELOW, _ABOVE = 0.7, 1.5
+"""Parts of the range's ends beyond which a voice is not looked for."""
+_VOICED_DECIBELS = -50.0
 """Frames softer than this against the loudest tenth of a voice's frames are not voiced."""
 
 
@@ -57,36 +61,60 @@ def yin(
     return _measure(waveform, rate, low, high, threshold, hop)[0]
 
 
-def follow(waveform: np.ndarray, rate: int, *, low: float = 65.0, high: float = 1000.0, period: float = 0.01) -> Curve:
-    """Follow the F0 of a voice that sounds alone, and tell where it is voiced: YIN, and nothing that knows what was wanted.
+def follow(
+    waveform: np.ndarray, rate: int, *, low: float = 65.0, high: float = 1000.0, period: float = 0.01, guesses: bool = False
+) -> Curve:
+    """Follow the F0 of a voice that sounds alone, and tell where it is voiced: YIN twice, and nothing that knows what was wanted.
 
-    A frame is voiced where its dip is deep and it is not much softer than the loud ones. A frame that stands alone against both its
-    neighbours follows them.
+    The clearest frames of a first hearing say in which range the voice sings here; the second hearing looks there alone, with windows as
+    short as that range allows. A frame is voiced where its dip is deep and it is not much softer than the loud ones. A frame that stands
+    alone against both its neighbours follows them.
 
     Parameters
     ----------
-    waveform : float (samples,), full scale ±1. rate : Hz. low, high : Hz, the range of the voice. period : seconds between frames.
+    waveform : float (samples,), full scale ±1. rate : Hz. low, high : Hz, the range of all voices. period : seconds between frames.
 
     Returns
     -------
-    Curve, a frame for each period begun; its period is that of a whole number of samples.
+    Curve, a frame for each period begun; its period is that of a whole number of samples. As mir_eval has it, the guess at the pitch of a
+    frame that is not voiced has a minus before it where `guesses`, and is 0 else.
 
     Raises
     ------
     ValueError : frequencies that are not 0 < low < high < rate / 2.
+
+    Reference: Hirst, "A Praat plugin for Momel and INTSINT", ICPhS 2007 (the range from quantiles of a first hearing).
     """
     waveform = np.asarray(waveform, np.float64)
     hop = max(1, round(period * rate))
-    count = -(-len(waveform) // hop)
-    if not count:
+    if not len(waveform):
         return Curve(np.zeros(0), hop / rate)
+    # Every second frame will do for the range.
+    frequency, depth, power = _centred(waveform, rate, low, high, 2 * hop)
+    clear = np.isfinite(frequency) & (depth < _CLEAR_DEPTH) & (power > _level(power) * 10 ** (_VOICED_DECIBELS / 10))
+    if clear.sum() >= _LEAST_CLEAR:
+        ends = np.quantile(frequency[clear], [0.05, 0.95])
+        low, high = max(low, _BELOW * ends[0]), min(high, _ABOVE * ends[1])
+    frequency, depth, power = _centred(waveform, rate, low, high, hop)
+    sounding = np.isfinite(frequency) & (power > max(_level(power) * 10 ** (_VOICED_DECIBELS / 10), 1e-10))
+    hertz = _without_strays(np.where(sounding & (depth < _VOICED_DEPTH), np.nan_to_num(frequency), 0.0))
+    if guesses:
+        hertz = np.where((hertz == 0) & sounding, -np.nan_to_num(frequency), hertz)
+    return Curve(hertz, hop / rate)
+
+
+def _centred(waveform, rate: int, low: float, high: float, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measure as `_measure` does, but for frames whose middle is at whole hops, one for each that begins."""
     # What is compared begins at the frame and reaches over two of the longest periods, then one lag further: its middle, of a usual pitch.
     longest = math.ceil(rate / low) + 2
     padded = np.pad(waveform, (round(1.15 * longest), 3 * longest))
-    frequency, depth, power = (column[:count] for column in _measure(padded, rate, low, high, _THRESHOLD, hop))
-    loud = np.sort(power)[-max(1, count // 10) :].mean()
-    voiced = np.isfinite(frequency) & (depth < _VOICED_DEPTH) & (power > max(loud * 10 ** (_VOICED_DECIBELS / 10), 1e-10))
-    return Curve(_without_strays(np.where(voiced, np.nan_to_num(frequency), 0.0)), hop / rate)
+    count = -(-len(waveform) // hop)
+    return tuple(column[:count] for column in _measure(padded, rate, low, high, _THRESHOLD, hop))
+
+
+def _level(power: np.ndarray) -> float:
+    """Give the mean power of the loudest tenth of the frames."""
+    return float(np.sort(power)[-max(1, len(power) // 10) :].mean())
 
 
 def _without_strays(hertz: np.ndarray) -> np.ndarray:
