@@ -27,8 +27,8 @@ PRESETS = {
 }
 _TAPS = 9
 _KERNELS = 84
-_BOUND = 1.8
-"""The spectral norm of a layer: with 1, random layers lose half of a signal in each."""
+_BOUND = 1.6
+"""The spectral norm of a hidden layer, 1 being that of the last: with 1 random layers lose half of a signal in each."""
 
 
 class _Scale(nn.Module):
@@ -42,10 +42,10 @@ class _Scale(nn.Module):
         return weight * self.scale
 
 
-def _normalised(layer: nn.Linear) -> nn.Linear:
-    """Hold a layer to a spectral norm of `_BOUND`."""
+def _normalised(layer: nn.Linear, bound: float) -> nn.Linear:
+    """Hold a layer to a spectral norm."""
     spectral_norm(layer)
-    register_parametrization(layer, "weight", _Scale(_BOUND))
+    register_parametrization(layer, "weight", _Scale(bound))
     return layer
 
 
@@ -98,7 +98,7 @@ class MiniRocket(nn.Module):
         self.register_buffer("deviation", torch.full((answers * thresholds,), 0.25))
         self.register_buffer("fitted", torch.tensor(False))
         sizes = [answers * thresholds, *(hidden or PRESETS["small"]["hidden"]), 1]
-        self.layers = nn.ModuleList(_normalised(nn.Linear(a, b)) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(_normalised(nn.Linear(a, b), _BOUND if b > 1 else 1.0) for a, b in zip(sizes, sizes[1:], strict=False))
 
     def _answers(self, series: Tensor) -> Tensor:
         """Let all kernels answer: (batch, channels, steps) -> (batch, kernels times dilations, steps)."""
