@@ -48,8 +48,8 @@ def test_a_limited_stream_is_the_whole_turned_up_but_for_its_peaks(monkeypatch):
     from songfoundry.audio.loudness import true_peak
 
     monkeypatch.setattr(mixing, "_LIMIT_SECONDS", 0.5)
-    sound = 0.1 * np.random.default_rng(0).standard_normal((2, 30_000)).astype(np.float32)
-    sound[:, 12_000:12_100] *= 8
+    sound = 0.04 * np.random.default_rng(0).standard_normal((2, 30_000)).astype(np.float32)
+    sound[:, 12_000:12_100] *= 20
     made = np.concatenate(list(mixing.limited(iter(np.split(sound, 6, 1)), 8000, 2.0)), 1)
     assert made.shape == sound.shape and true_peak(made) <= -0.99
     assert np.allclose(made[:, :9000], 2 * sound[:, :9000], atol=0.02) and np.allclose(made[:, 16_000:], 2 * sound[:, 16_000:], atol=0.02)

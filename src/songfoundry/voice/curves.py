@@ -32,6 +32,8 @@ _SHORT_REST = 0.08
 """Seconds: across a shorter rest the voice glides."""
 _NEW_NOTE = 0.8
 """Semitones from one note to the next in a curve, at least."""
+_GLIDE = 0.15
+"""Seconds that a way from note to note takes at most."""
 _LONGEST = 3 * 3600
 """Seconds that a curve may be long."""
 
@@ -100,7 +102,7 @@ def notes_of(curve: Curve) -> Tune:
             if frame == len(smooth) or abs(float(np.median(smooth[frame : frame + least])) - pitch) > _NEW_NOTE:
                 notes.append(TuneNote((first + begin) * curve.period, (first + frame) * curve.period, pitch))
                 begin = frame
-    return Tune(tuple(notes))
+    return Tune(tuple(_without_glides(notes)))
 
 
 def read_curve(path: str | os.PathLike) -> Curve:
@@ -143,6 +145,21 @@ def write_curve(curve: Curve) -> str:
     """Write an F0 curve as csv text that `read_curve` reads."""
     lines = [f"{number * curve.period:.4f},{hertz:.3f}" for number, hertz in enumerate(curve.hertz)]
     return "\n".join(["seconds,hertz", *lines, ""])
+
+
+def _without_glides(notes: list[TuneNote]) -> list[TuneNote]:
+    """Give what lies between two notes in pitch and in time, and is short, to both of them."""
+    kept: list[TuneNote] = []
+    for number, note in enumerate(notes):
+        before, after = kept[-1] if kept else None, notes[number + 1] if number + 1 < len(notes) else None
+        joined = before is not None and after is not None and note.start - before.end < 1e-6 and after.start - note.end < 1e-6
+        if joined and note.end - note.start < _GLIDE and min(before.pitch, after.pitch) < note.pitch < max(before.pitch, after.pitch):
+            middle = (note.start + note.end) / 2
+            kept[-1] = TuneNote(before.start, middle, before.pitch)
+            notes[number + 1] = TuneNote(middle, after.end, after.pitch)
+        else:
+            kept.append(note)
+    return kept
 
 
 def _phrases(tune: Tune) -> list[list[TuneNote]]:

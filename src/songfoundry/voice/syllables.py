@@ -22,8 +22,8 @@ _FAINT, _SILENT = 25.0, 35.0
 """Decibels below the loudest frame: softer peaks are no nuclei, softer frames are silence."""
 _VOWEL = 7.0
 """Decibels below its peak within which a nucleus is a vowel."""
-_WORD_DIP, _WORD_GAP = 14.0, 0.06
-"""A word ends where the energy falls by so many decibels, or for so many seconds into silence."""
+_WORD_DIP, _WORD_GAP = 24.0, 0.07
+"""A word ends where the energy of all bands falls by so many decibels, or for so many seconds into silence."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def syllables_of(voice: Voice) -> list[Syllable]:
     sounding = np.flatnonzero((whole > -_SILENT) | (voiced & (whole > -_SILENT - 10)))
     dips = [first + int(np.argmin(sonority[first:second])) for first, second in zip(peaks, peaks[1:], strict=False)]
     bounds = [min(int(sounding[0]), peaks[0]), *dips, max(int(sounding[-1]) + 1, peaks[-1] + 1)]
+    smooth = ndimage.uniform_filter1d(whole, max(1, round(_SMOOTH / PERIOD)))
     found, word = [], 0
     for number, peak in enumerate(peaks):
         low, high = bounds[number], bounds[number + 1]
         if number:
             between = slice(peaks[number - 1], peak)
-            fall = min(sonority[peaks[number - 1]], sonority[peak]) - sonority[between].min()
+            fall = min(smooth[peaks[number - 1]], smooth[peak]) - smooth[between].min()
             gap = np.count_nonzero(whole[between] < -_SILENT) * PERIOD
             word += bool(fall > _WORD_DIP or gap >= _WORD_GAP)
         inside = voiced & (sonority > sonority[peak] - _VOWEL)
