@@ -18,7 +18,11 @@ pytest.importorskip("pyworld")
 class Silent:
     """Sing nothing at all."""
 
-    def sing(self, speech, rate, target, controls, guide=None):
+    def __init__(self):
+        self.bands = []
+
+    def sing(self, speech, rate, target, controls, guide=None, backing=None, backing_rate=0):
+        self.bands += [] if backing is None else [len(backing) / backing_rate]
         return Sung(np.zeros(round(target.seconds * rate), np.float32), rate, Curve(np.zeros(1), 0.01), Curve(np.zeros(1), 0.01))
 
 
@@ -26,9 +30,12 @@ class Silent:
 def found():
     """Evaluate voices that are made by code, with the engine and with one that is silent."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "_neural", lambda model: Silent())
+        silent = Silent()
+        patch.setattr(evaluation, "_neural", lambda model: silent)
         model = "runs/silent/checkpoints/best.safetensors"
-        return evaluation.evaluate_sing([model], data="made", tunes="made", songs="made", count=2, few=1, seconds=6.0)
+        done = evaluation.evaluate_sing([model], data="made", tunes="made", songs="made", count=2, few=1, seconds=6.0)
+    assert silent.bands == [6.0, 6.0], "an engine that hears a band is given the backing, with both tunes"
+    return done
 
 
 def test_rows_tell_recorded_singing_from_speech_and_from_silence(found):

@@ -158,10 +158,11 @@ class _Bench:
         clip = io.read(path)
         return clip.samples[0], clip.rate
 
-    def _sung(self, singer, speech: np.ndarray, target: Tune | Curve, controls: Controls, guide=None):
-        """Let an engine sing; gives samples, rate and CPU seconds for each second."""
+    def _sung(self, singer, speech: np.ndarray, target: Tune | Curve, controls: Controls, guide=None, backing=None):
+        """Let an engine sing, one that hears the backing with it; gives samples, rate and CPU seconds for each second."""
+        band = {} if backing is None or isinstance(singer, WorldSinger) else {"backing": backing, "backing_rate": RATE}
         begun = time.process_time()
-        sung = singer.sing(speech, RATE, target, controls, guide=guide)
+        sung = singer.sing(speech, RATE, target, controls, guide=guide, **band)
         spent = time.process_time() - begun
         return sung.samples, sung.rate, spent / max(len(sung.samples) / sung.rate, 1e-9)
 
@@ -220,7 +221,7 @@ class _Bench:
             rows.append((_OTHER, other.voice, RATE))
         for label, tune in tunes.items():
             for name, singer in self.singers.items():
-                rows.append((f"{label}, sung by {name}", *self._sung(singer, pair.speech, tune, Controls())[:2]))
+                rows.append((f"{label}, sung by {name}", *self._sung(singer, pair.speech, tune, Controls(), backing=song.backing)[:2]))
         for name, samples, rate in rows:
             curve = follow(*self._written(samples, rate))
             onsets = np.array([note.start for note in notes_of(curve).notes if note.start < seconds])
