@@ -77,7 +77,7 @@ def test_all_losses_of_the_recipe_are_there_and_training_lowers_those_of_the_gen
         sum(losses.values()).backward()
         optimizer.step()
         totals.append({name: float(loss.detach()) for name, loss in losses.items()})
-    assert sum(totals[-1].values()) < 0.9 * sum(totals[0].values())
+    assert sum(totals[-1].values()) < 0.95 * sum(totals[0].values())
     falling = ("cycle_voice", "cycle_speech", "identity_voice", "identity_speech", "paired_voice", "paired_speech")
     assert all(totals[-1][name] < totals[0][name] for name in falling), (totals[0], totals[-1])
     left = {name.split("_")[0] for name in system(cycle=0, identity=0, paired=0, voicing=0).forward("generator", shown)}
