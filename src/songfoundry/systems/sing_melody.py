@@ -27,8 +27,8 @@ _BROAD, _NARROW = 8.0, 2.0
 """Mel bands (deviation of a Gaussian) over which an image is smoothed to see its comb, to have an envelope."""
 _SHARP = 16.0
 """How sure it makes that a comb fits: nats for a correlation of 1."""
-_VOICED = 0.35
-"""Correlation with the best comb from which on a frame is rather voiced."""
+_VOICED = 0.45
+"""Correlation with the best comb from which on a frame is rather voiced: of real training voices nine in ten that are lie above."""
 _DEEPEST = 1.3
 _LEAK = 0.05
 
