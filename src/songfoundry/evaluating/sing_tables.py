@@ -15,22 +15,19 @@ def tables(evaluation) -> list[Table]:
     """List the tables: title, headings, rows of cells."""
     found = []
     if evaluation.people:
+        found.append(_pitched("Held-out people: how it is pitched", evaluation.people))
         head = [
-            "row", "n", *_PITCH, *_VOICE, "sentence told right (MFCC-DTW)", "person told right (MFCC Gaussians)",
-            "Fréchet distance of MFCC frames", "CPU seconds a second",
+            "row", "n", *_VOICE, "sentence told right (MFCC-DTW)", "person told right (MFCC Gaussians)", "Fréchet distance of MFCC frames",
         ]  # fmt: skip
         rows = [
-            [
-                name, str(row["n"]), *_pitch(row), *_voice(row), share(row["sentence"]), share(row["person"]), number(row["frechet"], 3),
-                number(row.get("speed")),
-            ]
+            [name, str(row["n"]), *_voice(row), share(row["sentence"]), share(row["person"]), number(row["frechet"], 3)]
             for name, row in evaluation.people.items()
-        ]  # fmt: skip
-        found.append(("Held-out people: their speech, sung as they sang it", head, rows))
+        ]
+        found.append(("Held-out people: how it sounds beside their singing", head, rows))
     if evaluation.tunes:
-        head = ["row", "n", *_PITCH, *_VOICE, "CPU seconds a second"]
-        rows = [[name, str(row["n"]), *_pitch(row), *_voice(row), number(row.get("speed"))] for name, row in evaluation.tunes.items()]
-        found.append(("Tunes: speech, sung on notes; the voice is held against the speech", head, rows))
+        found.append(_pitched("Tunes: how they are pitched", evaluation.tunes))
+        rows = [[name, str(row["n"]), *_voice(row)] for name, row in evaluation.tunes.items()]
+        found.append(("Tunes: how they sound beside the speech", ["row", "n", *_VOICE], rows))
     if evaluation.fit:
         head = ["row", "n", "voiced frames in the backing's key", "onsets off beats and halves, ms (mean)", "the same by chance, ms"]
         rows = [
@@ -39,6 +36,11 @@ def tables(evaluation) -> list[Table]:
         ]
         found.append(("Fit to the backing", head, rows))
     return found
+
+
+def _pitched(title: str, rows: dict[str, dict[str, float]]) -> Table:
+    cells = [[name, str(row["n"]), *_pitch(row), number(row.get("speed"))] for name, row in rows.items()]
+    return title, ["row", "n", *_PITCH, "CPU seconds a second"], cells
 
 
 def _pitch(row: dict[str, float]) -> list[str]:

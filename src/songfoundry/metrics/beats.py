@@ -21,7 +21,7 @@ _FLOOR = 1e-4
 """Amplitude below which nothing is heard: -80 dB."""
 _EARLY = 0.005
 """Seconds by which a window feels a stroke before its middle reaches it; measured on songs with known beats."""
-_USUAL, _OCTAVES = 0.5, 0.6
+_USUAL, _OCTAVES = 0.5, 0.8
 """Seconds of the likeliest beat, and the standard deviation of the likelihood over octaves of time."""
 _FASTEST, _SLOWEST = 0.25, 1.5
 """Seconds of the shortest and longest beat."""
@@ -135,6 +135,8 @@ def beats_of(onsets: Onsets, tempo: float | None = None) -> np.ndarray:
     back = np.arange(-round(2 * beat), -max(1, round(beat / 2)) + 1)
     cost = -_TIGHT * np.log(-back / beat) ** 2
     strength, count = onsets.strength, len(onsets.strength)
+    if not count:
+        return np.zeros(0)
     reach = -back[0]
     # What lies before the beginning costs nothing, and the first beat has no beat before it.
     total = np.zeros(reach + count)
@@ -147,22 +149,17 @@ def beats_of(onsets: Onsets, tempo: float | None = None) -> np.ndarray:
             link[frame] = frame + back[best]
         else:
             total[reach + frame] = strength[frame]
-    score = total[reach:]
-    peaks = np.flatnonzero((score >= np.pad(score, (1, 0))[:-1]) & (score > np.pad(score, (0, 1))[1:]))
-    if not len(peaks):
-        return np.zeros(0)
-    ends = peaks[score[peaks] >= 0.5 * np.median(score[peaks])]
-    frame, found = int(ends[-1]), []
+    # The sum grows from beat to beat: where it is largest, the last beat is.
+    frame, found = int(total[reach:].argmax()), []
     while frame >= 0:
         found.append(frame)
         frame = int(link[frame])
     frames = np.array(found[::-1])
-    # At both ends nothing may sound: beats there have no onset near.
+    # At the beginning nothing may sound: beats there have no onset near.
     near = np.array([strength[max(0, frame - 3) : frame + 4].max() for frame in frames])
     strong = np.flatnonzero(near > 0.5 * np.sqrt(np.square(np.maximum(near, 0)).mean()))
-    frames = frames[strong[0] : strong[-1] + 1] if len(strong) else frames[:0]
-    times = frames * onsets.period + _EARLY
-    return times[times < (count + 1) * onsets.period]
+    frames = frames[strong[0] :] if len(strong) else frames[:0]
+    return frames * onsets.period + _EARLY
 
 
 def f_measure(truth: np.ndarray, found: np.ndarray, tolerance: float = TOLERANCE) -> float:

@@ -3,7 +3,7 @@
 Everything can be pushed block after block, so that hours of audio take no more memory than a few kilobytes for each of their seconds.
 
 Reference: Gómez, "Tonal description of polyphonic audio for music content processing", INFORMS J. Computing 18(3), 2006 (pitch class
-profiles of spectral peaks, with the tuning estimated first); Krumhansl 1990 for the key.
+profiles of spectral peaks, which count for the tones whose harmonics they may be); Krumhansl 1990 for the key.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ _LOW, _HIGH = 65.0, 2100.0
 """Hz, C2 to C7: below it the bins are wider than a semitone, above it are few fundamentals."""
 _FINE = 10
 """Parts of a semitone that are told apart, so that the tuning can be found afterwards."""
+_HARMONICS, _WEIGHT = 6, 0.6
+"""A peak may be a harmonic of a lower tone: it counts for the tones of which it is one of so many, each less than the one before."""
 _BELOW_PEAK = 1e-3
 """Peaks softer than this (-60 dB) against the frame's largest are not heard."""
 _SILENT = 1e-5
@@ -126,7 +128,9 @@ class ChromaMeter:
         within = fine.sum(0, dtype=np.float64).reshape(12, _FINE).sum(0)
         place = np.angle(within @ np.exp(2j * np.pi * np.arange(_FINE) / _FINE)) / (2 * np.pi) if within.any() else 0.0
         moved = np.roll(fine, _FINE // 2 - round(place * _FINE), axis=1)
-        return Chroma(moved.reshape(len(fine), 12, _FINE).sum(2, dtype=np.float64), _HOP / RATE, 100 * float(place))
+        heard = moved.reshape(len(fine), 12, _FINE).sum(2, dtype=np.float64)
+        values = sum(_WEIGHT**n * np.roll(heard, -round(12 * np.log2(n + 1)), axis=1) for n in range(_HARMONICS))
+        return Chroma(values, _HOP / RATE, 100 * float(place))
 
 
 def chroma_of(waveform: np.ndarray, rate: int) -> Chroma:
