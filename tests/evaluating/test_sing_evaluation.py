@@ -107,6 +107,7 @@ def test_pairs_are_the_same_sentence_of_one_person_people_in_turn(shared_data):
     assert [pair.person for pair in pairs] in (["19", "20"] * 2, ["20", "19"] * 2)
     assert all(set(pair.sentences) == {"1", "2"} and pair.text in ("1", "2") for pair in pairs)
     assert all(0.5 * RATE < len(pair.speech) < 6 * RATE and np.abs(pair.song).max() > 0.1 for pair in pairs)
+    assert all(pair.again is not None and not np.array_equal(pair.again, pair.song) for pair in pairs)
     again = find_pairs(shared_data / "speech_song", "valid", 4, 0)
     assert [pair.name for pair in again] == [pair.name for pair in pairs]
     assert [pair.name for pair in find_pairs(shared_data / "speech_song", "valid", 4, 1)] != [pair.name for pair in pairs]

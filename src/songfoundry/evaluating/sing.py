@@ -41,10 +41,10 @@ from songfoundry.voice import world
 from songfoundry.voice.curves import notes_of
 from songfoundry.voice.tune import Curve, Tune, TuneNote
 
-__all__ = ["COPY", "RECORDED", "SHIFTED", "SPOKEN", "SingEvaluation", "evaluate_sing"]
+__all__ = ["AGAIN", "COPY", "RECORDED", "SHIFTED", "SPOKEN", "SingEvaluation", "evaluate_sing"]
 
 SPOKEN, SHIFTED = "speech as it is", "speech, pitch shifted to the mean"
-COPY, RECORDED = "WORLD copy-synthesis of the recorded singing", "recorded singing"
+COPY, RECORDED, AGAIN = "WORLD copy-synthesis of the recorded singing", "recorded singing", "recorded singing, another take"
 _OTHER, _TUNED, _RANDOM = "recorded singing of another song", "a tune made for the backing", "random tune"
 _PARTS = 2
 """Onsets are held against beats and their halves."""
@@ -179,6 +179,8 @@ class _Bench:
             rows.append((name, *self._sung(singer, pair.speech, wanted, straight, guide=pair.song)))
             rows.append((f"{name}, no guide", *self._sung(singer, pair.speech, wanted, straight)))
         rows.append((RECORDED, pair.song, RATE, None))
+        if pair.again is not None:
+            rows.append((AGAIN, pair.again, RATE, None))
         reference = describe(pair.song, RATE)
         notes = notes_of(wanted)
         for name, samples, rate, speed in rows:
@@ -294,7 +296,8 @@ def _about(data, tunes, songs, split: str, pairs: list[Pair], melodies, backed: 
         f"People: {data}, split {split}: {len(pairs)} pairs of speech and song of {len(people)} people ({', '.join(people)}). The F0 "
         "that is wanted is the recorded singing's, by Harvest and D4C; what was sung is written as WAV and heard again by YIN, so that "
         "the row of the recorded singing says how far the two trackers agree. Engines follow the recorded singing's timing as a guide "
-        'vocal; "no guide" has its F0 curve alone. Sentences and people are told apart by MFCC and DTW: chance is 1 in 2 and 1 in '
+        'vocal; "no guide" has its F0 curve alone. Another take is the same person, sentence and mood, sung once more: as near as two '
+        "recordings come. Sentences and people are told apart by MFCC and DTW: chance is 1 in 2 and 1 in "
         f"{len(people)}.",
     ]
     if melodies:

@@ -34,7 +34,8 @@ _PEOPLE = {"low": (0.92, 46.0), "high": (1.13, 57.0)}
 class Pair:
     """Hold a sentence that one person speaks and sings: float32 (samples,) each, at `RATE`.
 
-    ``sentences``: the sentences that this person also speaks, by text, described; "" where it is not known which one is sung.
+    ``again``: the same person singing the same sentence once more, where there is such a recording. ``sentences``: those that this person
+    also speaks, by text, described.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Pair:
     speech: np.ndarray
     song: np.ndarray
     sentences: dict[str, Described]
+    again: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,18 @@ def find_pairs(data: str | os.PathLike, split: str, count: int, seed: int) -> li
     rounds = range(max(map(len, shuffled.values())))
     chosen = [(person, pairs[n]) for n in rounds for person, pairs in shuffled.items() if n < len(pairs)][:count]
     return [
-        Pair(song.name, person, song.text, _sound(speech), _sound(song), _templates(person, speech, found))
+        Pair(song.name, person, song.text, _sound(speech), _sound(song), _templates(person, speech, found), _again(song, found))
         for person, (speech, song) in chosen
     ]
+
+
+def _again(song: Utterance, found: list[Utterance]) -> np.ndarray | None:
+    """Read another take of a sung sentence, in the same mood: the one whose name differs least."""
+    takes = [one for one in found if one.sung and one.name != song.name]
+    takes = [one for one in takes if (one.speaker, one.text, one.emotion) == (song.speaker, song.text, song.emotion)]
+    if not takes:
+        return None
+    return _sound(min(takes, key=lambda one: sum(a != b for a, b in zip(one.name, song.name, strict=False))))
 
 
 def _templates(person: str, taken: Utterance, found: list[Utterance]) -> dict[str, Described]:
