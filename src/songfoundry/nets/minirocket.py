@@ -49,6 +49,11 @@ def _normalised(layer: nn.Linear, bound: float) -> nn.Linear:
     return layer
 
 
+def _scattered(count: int) -> Tensor:
+    """Spread numbers evenly over [0, 1) without order: float64 (count,), the fractions of squares times the golden ratio (Weyl 1916)."""
+    return (torch.arange(1, count + 1, dtype=torch.float64).square() * ((5**0.5 - 1) / 2)).frac()
+
+
 class MiniRocket(nn.Module):
     """Score series, higher is more real, in each of several parts of their time.
 
@@ -62,7 +67,6 @@ class MiniRocket(nn.Module):
     hidden : neurons of the perceptron's layers.
     parts : into how many a series is cut for its shares: each is judged by itself.
     most : a kernel sees the sum of 1 to so many channels.
-    kernel_seed : which random channels are chosen.
 
     Raises
     ------
@@ -71,7 +75,7 @@ class MiniRocket(nn.Module):
 
     def __init__(
         self, *, channels: int = 128, steps: int = 256, dilations: int = 6, thresholds: int = 4, temperature: float = 0.3,
-        hidden: list[int] | None = None, parts: int = 4, most: int = 9, kernel_seed: int = 0,
+        hidden: list[int] | None = None, parts: int = 4, most: int = 9,
     ):  # fmt: skip
         super().__init__()
         if temperature <= 0 or min(channels, dilations, thresholds, parts, most) < 1 or steps < _TAPS:
@@ -83,12 +87,13 @@ class MiniRocket(nn.Module):
         for kernel, places in zip(taps, combinations(range(_TAPS), 3), strict=True):
             kernel[0, list(places)] = 2.0
         answers = _KERNELS * len(self.dilations)
-        generator = torch.Generator().manual_seed(kernel_seed)
+        # Channels are scattered by a sequence, not by chance: the same groups wherever the net is built.
+        scattered = _scattered(answers * (channels + 1)).view(answers, channels + 1)
         chosen = torch.zeros(answers, channels)
-        for row in chosen:
+        for row, places in zip(chosen, scattered, strict=True):
             # As many small groups as large ones, on a scale of ratios.
-            count = int(min(most, channels) ** float(torch.rand((), generator=generator)) + 0.5)
-            row[torch.randperm(channels, generator=generator)[: max(1, count)]] = 1.0
+            count = int(min(most, channels) ** float(places[0]) + 0.5)
+            row[places[1:].argsort()[: max(1, count)]] = 1.0
         self.register_buffer("taps", taps, persistent=False)
         self.register_buffer("chosen", chosen[..., None], persistent=False)
         # What real series are like, found once by `fit`: part of the weights.
