@@ -65,12 +65,18 @@ def test_a_series_does_not_depend_on_those_beside_it_and_bfloat16_nearly_agrees(
 
 
 def test_the_input_reaches_the_last_layer_and_nothing_shifts():
-    net = build("wave_unet", inputs=2, outputs=2, levels=3).eval()
     click = torch.zeros(1, 2, 65)
     click[0, 0, 32] = 10.0
-    with torch.no_grad():
-        changed = (net(click) - net(torch.zeros(1, 2, 65)))[0].abs().sum(0)
-    assert int(changed.argmax()) == 32 and changed[0] < 0.1 * changed[32]
+    changed = torch.zeros(65)
+    for seed in range(16):
+        # Untrained kernels lean to one side or the other, each net differently.
+        torch.manual_seed(seed)
+        net = registry.build_net("convert", "wave_unet", "tiny", {"levels": 3}, inputs=2, outputs=2).eval()
+        with torch.no_grad():
+            difference = (net(click) - net(torch.zeros(1, 2, 65)))[0].abs().sum(0)
+        changed += difference / difference.sum()
+    centre = float((changed * torch.arange(65)).sum() / changed.sum())
+    assert abs(centre - 32) < 0.5 and abs(int(changed.argmax()) - 32) <= 1 and changed[0] < 0.1 * changed[32]
 
 
 @pytest.mark.parametrize("name", JUDGE)

@@ -36,6 +36,12 @@ class _Layer(nn.Module):
         return functional.leaky_relu(self.norm(self.convolve(series).transpose(1, 2)).transpose(1, 2), 0.2)
 
 
+def _doubled(series: Tensor) -> Tensor:
+    """Put a step between each two, (batch, channels, steps) -> (batch, channels, 2 steps): every second one stays where halving took it."""
+    held = functional.pad(series, (0, 1), mode="replicate")
+    return functional.interpolate(held, size=2 * series.shape[-1] + 1, mode="linear", align_corners=True)[..., :-1]
+
+
 class WaveUNet(nn.Module):
     """Convert series of any length.
 
@@ -82,7 +88,7 @@ class WaveUNet(nn.Module):
             values = values[..., ::2]
         values = self.middle(values)
         for layer, skip in zip(reversed(self.up), reversed(skips), strict=True):
-            values = functional.interpolate(values, size=skip.shape[-1], mode="linear", align_corners=False)
+            values = _doubled(values)
             values = layer(torch.cat((values.to(skip.dtype), skip), 1))
         return self.leave(torch.cat((values, whole.to(values.dtype)), 1))[..., :steps].float()
 
