@@ -59,7 +59,7 @@ def test_expression_adds_the_singing_formant_and_the_swell(prepared):
     near = np.argmin(np.abs(frequency - 3000))
     at = round(0.5 / PERIOD)
     lift = 10 * np.log10(full._frames(at, at + 1)[0] / plain._frames(at, at + 1)[0])[0]
-    assert 4 < lift[near] - lift[60] < 8
+    assert 2 < lift[near] - lift[60] < 4
     swing = full.swing != 0
     assert np.std((full._gain / plain._gain)[swing]) > 0.005 and len(np.unique(plain._gain[swing])) < len(np.unique(full._gain[swing]))
 
@@ -79,8 +79,8 @@ def test_a_guide_gives_the_timing():
 
     melody = world.track(slow, RATE)
     sung = WorldSinger().sing(speech, RATE, melody, guide=slow)
-    vowels = [first for first, _ in sung.words]
-    assert len(vowels) == 2 and vowels[1] - vowels[0] > 0.7  # in the speech itself 0.54 s
+    begins = [first for first, _ in sung.marks]
+    assert len(begins) == 4 and begins[2] - begins[1] > 0.5  # in the speech itself 0.32 s
     found = scores(melody, follow(sung.samples, RATE))
     assert found["rpa"] > 0.9, found
 

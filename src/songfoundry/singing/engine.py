@@ -22,8 +22,16 @@ _CLIPPED, _CLIPPED_SHARE = 0.999, 1e-3
 _SILENT = 1e-4
 _LEAST_VOICED = 0.1
 """Seconds that must be voiced for a recording to hold a voice."""
-_FORMANT_HERTZ, _FORMANT_WIDTH, _FORMANT_DECIBELS = 3000.0, 500.0, 6.0
-"""The singing formant, at full expression."""
+_FORMANT_HERTZ, _FORMANT_WIDTH, _FORMANT_DECIBELS = 3000.0, 500.0, 3.0
+"""The singing formant, at full expression, over what every singer has."""
+_SINGERS = (
+    (0, 0.5), (300, 0.5), (390, 1.3), (460, 2.2), (530, 3.6), (700, 4.2), (890, 4.0), (990, 3.2), (1220, 1.9), (1480, 1.6), (1930, 0.3),
+    (2300, -0.2), (2680, 1.5), (3140, 3.3), (3390, 3.8), (3650, 2.3), (3930, 0.9), (4240, -0.8), (5000, -1.8), (7000, -1.8), (8000, -3.0),
+)  # fmt: skip
+"""Hz and decibels by which the voiced frames of people who sing differ from those of the same people who speak, whatever the level: means
+of 51 pairs of sentences by 17 people, the training split of RAVDESS."""
+_VOICED_SHARE = 0.7
+"""Share of the nearest voiced frame in one that a curve wants voiced and that was not."""
 _SWELL = 0.12
 """Part of its amplitude by which a voice swells with its vibrato, at full expression."""
 _EVEN = 0.6
@@ -200,6 +208,10 @@ class Performance:
         """Say how long it is."""
         return len(self.hertz) * PERIOD
 
+    def uncolour(self) -> None:
+        """Take away what singing gives a voice, instead of giving it: for one who sang, and is to speak."""
+        self._colour = -_colour(self.speech.voice, Controls(expression=0.0))
+
     def blocks(self) -> Iterator[np.ndarray]:
         """Make the sound: float32 (samples,) each, at the voice's rate."""
         yield from world.synthesise(self.hertz, self.speech.voice.rate, self._frames, self._loudness)
@@ -210,8 +222,13 @@ class Performance:
         high = np.minimum(low + 1, len(voice) - 1)
         share = (place - low)[:, None]
         voiced = self._voiced[first:last, None]
+        near = np.rint(place).astype(int)
         envelope = np.log(voice.envelope[low] + 1e-20) * (1 - share) + np.log(voice.envelope[high] + 1e-20) * share
-        breath = voice.aperiodicity[self._breath[low]]
+        made = self._voiced[first:last] & (voice.hertz[near] == 0)
+        if made.any():
+            spoken = np.log(voice.envelope[self._breath[near[made]]] + 1e-20)
+            envelope[made] += _VOICED_SHARE * (spoken - envelope[made])
+        breath = voice.aperiodicity[self._breath[near]]
         noise = np.where(voiced, np.minimum(breath, 1.0), 1.0)
         if (shift := self.controls.formant_shift) != 0:
             envelope, noise = _stretched(envelope, 2 ** (shift / 12)), _stretched(noise, 2 ** (shift / 12))
@@ -304,7 +321,8 @@ def _stretched(frames: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def _colour(voice: Voice, controls: Controls) -> np.ndarray:
-    """Give the singing formant as the logarithm of power (bins,)."""
+    """Give what a voice gains when it sings, as the logarithm of power (bins,)."""
     frequency = np.linspace(0, voice.rate / 2, voice.envelope.shape[1])
+    singers = np.interp(frequency, *zip(*_SINGERS, strict=True))
     bump = np.exp(-0.5 * np.square((frequency - _FORMANT_HERTZ) / _FORMANT_WIDTH))
-    return controls.expression * _FORMANT_DECIBELS / 10 * np.log(10) * bump
+    return (singers + controls.expression * _FORMANT_DECIBELS * bump) / 10 * np.log(10)

@@ -25,8 +25,8 @@ _MELODY = 0.3
 """Share of the melody's intervals that is left."""
 _FALL = 4.0
 """Semitones that the pitch of a phrase falls by."""
-_LOWER = 2.5
-"""Semitones that people speak below their singing (the median of the training set's)."""
+_LOWER = 5.0
+"""Semitones that people speak below their singing (the mean of RAVDESS's training split)."""
 _PHRASE = 0.15
 """Seconds of rest between phrases."""
 _SMOOTH = 0.2
@@ -58,7 +58,9 @@ def performance(sung: Speech, controls: Controls) -> Performance:
     near = np.clip(np.rint(source).astype(int), 0, len(sung.voice) - 1)
     target = Curve(_flat(sung.voice.hertz[near], sung.voice.hertz, controls.transpose), PERIOD)
     wishes = Controls(formant_shift=controls.formant_shift, expression=0.0)
-    return Performance(sung, target, np.zeros(len(source)), plan, wishes, sung.voice.hertz[near] > 0)
+    show = Performance(sung, target, np.zeros(len(source)), plan, wishes, sung.voice.hertz[near] > 0)
+    show.uncolour()
+    return show
 
 
 def _paced(sung: Speech) -> np.ndarray:

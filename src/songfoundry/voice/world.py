@@ -62,17 +62,14 @@ def _pyworld():
 
 
 def track(samples: np.ndarray, rate: int, low: float = LOW, high: float = HIGH) -> Curve:
-    """Follow the F0 of one voice, with Harvest; float (samples,) at `rate` Hz, of any length.
+    """Follow the F0 of one voice, with Harvest and what D4C says of voicing; float (samples,) at `rate` Hz, of any length.
 
     Raises
     ------
     MissingExtraError : pyworld is not installed.
     """
     world = _pyworld()
-    parts = [
-        world.harvest(piece, rate, f0_floor=low, f0_ceil=high, frame_period=1000 * PERIOD)[0][kept]
-        for piece, kept in _pieces(np.asarray(samples), rate)
-    ]
+    parts = [_voiced(world, piece, rate, low, high)[0][kept] for piece, kept in _pieces(np.asarray(samples), rate)]
     return Curve(np.concatenate(parts), PERIOD)
 
 
@@ -88,13 +85,18 @@ def analyse(samples: np.ndarray, rate: int, low: float = LOW, high: float = HIGH
         raise ValueError(f"expected a rate from {RATES[0]} to {RATES[1]} Hz, found {rate}")
     columns = []
     for piece, kept in _pieces(np.asarray(samples), rate):
-        hertz, times = world.harvest(piece, rate, f0_floor=low, f0_ceil=high, frame_period=1000 * PERIOD)
+        hertz, times, noise = _voiced(world, piece, rate, low, high)
         envelope = world.cheaptrick(piece, hertz, times, rate, f0_floor=71.0)
-        noise = world.d4c(piece, hertz, times, rate)
-        # D4C's "love train": all bins are 1 where its test says that nothing is voiced, whatever Harvest believes.
-        hertz = np.where(noise.min(1) > 0.99, 0.0, hertz)
         columns.append((hertz[kept], envelope[kept].astype(np.float32), noise[kept].astype(np.float32)))
     return Voice(*(np.concatenate(column) for column in zip(*columns, strict=True)), rate)
+
+
+def _voiced(world, piece: np.ndarray, rate: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measure F0 (0 where unvoiced), the frames' times and aperiodicity (frames, bins) of a piece."""
+    hertz, times = world.harvest(piece, rate, f0_floor=low, f0_ceil=high, frame_period=1000 * PERIOD)
+    noise = world.d4c(piece, hertz, times, rate)
+    # D4C's "love train": all bins are 1 where its test says that nothing is voiced, whatever Harvest believes.
+    return np.where(noise.min(1) > 0.99, 0.0, hertz), times, noise
 
 
 def synthesise(
