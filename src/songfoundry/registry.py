@@ -3,7 +3,7 @@
 A module of `songfoundry.nets` with a constant `NET`, of `songfoundry.systems` with `SYSTEM`, or of
 `songfoundry.data` with `DRAWS` is registered by being there. Another package adds its own by an entry point
 in the group `songfoundry.nets`, `songfoundry.systems` or `songfoundry.data` that names such a module. A net's module says by
-a constant `TASK` ("separate", "compose", "note", "picture", "picture_game") whose interface it keeps.
+a constant `TASK` ("separate", "compose", "note", "encode", "picture", "picture_game", "convert", "judge") whose interface it keeps.
 """
 
 import difflib
