@@ -11,7 +11,7 @@ import math
 import os
 
 import numpy as np
-from scipy import signal
+from scipy import ndimage, signal
 
 from songfoundry.errors import InputError
 from songfoundry.voice.tune import Curve, Tune, TuneNote
@@ -93,7 +93,7 @@ def notes_of(curve: Curve) -> Tune:
     for first, last in _runs(_bridged(voiced, round(0.04 / curve.period))):
         inside = np.arange(first, last)[voiced[first:last]]
         pitch = np.interp(np.arange(first, last), inside, 69 + 12 * np.log2(curve.hertz[inside] / 440))
-        smooth = signal.medfilt(pitch, 2 * (round(0.1 / curve.period) // 2) + 1) if len(pitch) > 3 else pitch
+        smooth = ndimage.median_filter(pitch, 2 * (round(0.1 / curve.period) // 2) + 1, mode="nearest")
         begin = 0
         for frame in [*range(least, len(smooth) - least), len(smooth)]:
             if frame - begin < least and (begin or frame < len(smooth)):
