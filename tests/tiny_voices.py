@@ -24,7 +24,7 @@ def syllable(number: int, hertz: float, rate: int, vowel: float = 0.16, hiss: fl
     shape = np.minimum(1, np.minimum(np.arange(count), np.arange(count)[::-1]) / (0.02 * rate))
     noise = signal.lfilter([1, -0.95], [1], draw.standard_normal(round(hiss * rate)))
     noise *= np.hanning(len(noise))
-    return np.concatenate((0.08 * noise / np.abs(noise).max(), 0.5 * shape * buzz / np.abs(buzz).max()))
+    return np.concatenate((0.12 * noise / np.abs(noise).max(), 0.5 * shape * buzz / np.abs(buzz).max()))
 
 
 def speech(count: int = 4, hertz: float = 140.0, rate: int = 16000, pause: float = 0.1) -> np.ndarray:
