@@ -35,6 +35,13 @@ def test_a_singer_overshoots_and_prepares_and_comes_to_rest():
     assert abs(crossing - 1.0) < 0.03
 
 
+def test_quick_notes_reach_their_pitch():
+    quick = Tune(tuple(TuneNote(0.18 * k, 0.18 * (k + 1), 60 + 4 * (k % 2)) for k in range(10)))
+    curve, _ = curves.curve_of(quick, expression=1.0)
+    for note in quick.notes[1:]:
+        assert abs(cents(curve, (note.start + note.end) / 2, note.pitch)) < 60
+
+
 def test_vibrato_has_the_rate_and_depth_that_were_asked_for():
     note = Tune((TuneNote(0.0, 4.0, 57),))
     plain, _ = curves.curve_of(note, vibrato_depth=0.0, seed=3)

@@ -24,6 +24,8 @@ _PREPARATION = (29.2, 0.6681)
 """Natural frequency (rad/s) and damping of the two second-order systems (table 1 of the reference, there per ms)."""
 _EARLY = 0.045
 """Seconds that a glide begins before its note, so that it crosses the middle where the note begins, as singers' do."""
+_UNHURRIED = 0.45
+"""Seconds that the notes of a phrase last where glides have the reference's pace, at least."""
 _VIBRATO_AFTER, _VIBRATO_RISE = 0.25, 0.3
 """Seconds of a note without vibrato, and until it is at its depth."""
 _FLUCTUATION, _FLUCTUATION_CENTS = 10.0, 6.0
@@ -70,9 +72,11 @@ def curve_of(
         first, last = math.floor(phrase[0].start / PERIOD), min(count, math.ceil(phrase[-1].end / PERIOD))
         here = clock[first:last]
         straight = _steps(phrase, here)
-        moved = _second_order(_steps(phrase, here + _EARLY), *_OVERSHOOT)
+        # Quick notes have quick ways between them: else they would be over before their pitch is reached.
+        pace = float(np.clip(_UNHURRIED / np.median([note.end - note.start for note in phrase]), 1.0, 2.5))
+        moved = _second_order(_steps(phrase, here + _EARLY / pace), pace * _OVERSHOOT[0], _OVERSHOOT[1])
         # Preparation: just before the pitch moves, it goes a little the other way.
-        ahead = _second_order(_steps(phrase, here + _EARLY + 0.06), *_PREPARATION)
+        ahead = _second_order(_steps(phrase, here + (_EARLY + 0.06) / pace), pace * _PREPARATION[0], _PREPARATION[1])
         moved -= 0.12 * (ahead - moved) * (np.abs(ahead - moved) < 1300)
         cents[first:last] = straight + expression * (moved - straight)
         swing[first:last] = _vibrato(phrase, here, vibrato_rate)

@@ -18,7 +18,7 @@ __all__ = ["Plan", "SHORTEST", "fit", "follow"]
 
 SHORTEST = 0.09
 """Seconds that a syllable gets at least."""
-_STOLEN = 0.25
+_STOLEN = 0.2
 """Share of a note that coda and the next syllable's consonants take at most."""
 _STEADY = (0.35, 0.75)
 """Share of a vowel between which it is stretched; its ends keep their pace."""
