@@ -15,7 +15,7 @@ from songfoundry.errors import Cancelled, CheckpointError, ConfigError, Training
 from songfoundry.runs import Run
 from songfoundry.schedule import TrainConfig, learning_rate
 from songfoundry.systems import Artifact
-from songfoundry.trainer import Trainer
+from songfoundry.trainer import Trainer, launch
 
 
 class Toy(nn.Module):
@@ -330,3 +330,22 @@ def test_values_that_make_no_sense_are_refused(key, value):
 def test_a_device_that_is_not_there_is_one_sentence(make):
     with pytest.raises(ConfigError, match="change train.accelerator"):
         make(accelerator="cuda")
+
+
+class Echo(nn.Module):
+    """Give back what comes in, and a product that a mixed precision may round."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, values):
+        return values["wave"], self.layer(values["wave"])
+
+
+def test_mixed_precision_rounds_products_and_not_what_goes_in():
+    fabric = launch(TrainConfig(precision="bf16-mixed", accelerator="cpu"))
+    wave = torch.full((1, 4), 1.0 + 2.0**-16)
+    seen, product = fabric.setup_module(Echo())({"wave": wave})
+    assert seen.dtype == torch.float32 and torch.equal(seen, wave)
+    assert torch.equal(product, product.bfloat16().float())

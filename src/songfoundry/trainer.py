@@ -63,6 +63,8 @@ def launch(config: TrainConfig):
             f"expected {devices} device(s) of kind {config.accelerator!r}, found: {str(error).rstrip('.')}; "
             "change train.accelerator or train.devices"
         ) from None
+    # Fabric rounds what mixed precision is given to 8 bits, waveforms and curves too: draws go in as they are, autocast rounds products.
+    fabric.strategy.precision.convert_input = lambda batch: batch
     torch.set_num_threads(config.threads)
     return fabric
 

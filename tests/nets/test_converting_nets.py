@@ -157,3 +157,13 @@ def test_the_earlier_study_s_weights_are_recipes():
     assert {recipe.system.get("rate", 16000) for recipe in map(config.recipe, RECIPES)} == {16000, 44100}
     own = {name for name in CONVERT + JUDGE if registry.module("nets", name).__name__.startswith("songfoundry.")}
     assert own <= {recipe.system[key] for recipe in map(config.recipe, RECIPES) for key in ("net", "judge")}
+
+
+@pytest.mark.parametrize("name", JUDGE)
+def test_thresholds_are_laid_in_whole_precision(name):
+    whole, mixed = build(name, channels=20, steps=256), build(name, channels=20, steps=256)
+    real = series(8, steps=256, seed=2)
+    whole.fit(real)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed.fit(real)
+    assert all(torch.equal(a, b) for a, b in zip(whole.buffers(), mixed.buffers(), strict=True))

@@ -128,23 +128,24 @@ class MiniRocket(nn.Module):
     @torch.no_grad()
     def fit(self, series: Tensor) -> None:
         """Lay the thresholds at quantiles of what kernels answer to real series, float (batch, channels, steps), and scale by them."""
-        answers = self._answers(series).transpose(0, 1).flatten(1)
-        # Quantiles of evenly spread numbers, another set for each kernel (Dempster et al. 2021, section 3.1.2).
-        golden = (5**0.5 + 1) / 2
-        wanted = (torch.arange(1, self.bias.numel() + 1, dtype=torch.float64) * golden % 1).view_as(self.bias).to(answers)
-        ordered = answers.sort(1).values
-        self.bias.copy_(ordered.gather(1, (wanted * (answers.shape[1] - 1)).round().long()))
-        self.width.copy_(answers.std(1).clamp(min=1e-3))
-        shares = self.shares(series).flatten(0, 1)
-        self.mean.copy_(shares.mean(0))
-        self.deviation.copy_(shares.std(0).clamp(min=0.02))
-        self.fitted.fill_(True)
+        with torch.autocast(series.device.type, enabled=False):
+            answers = self._answers(series.float()).transpose(0, 1).flatten(1)
+            # Quantiles of evenly spread numbers, another set for each kernel (Dempster et al. 2021, section 3.1.2).
+            golden = (5**0.5 + 1) / 2
+            wanted = (torch.arange(1, self.bias.numel() + 1, dtype=torch.float64) * golden % 1).view_as(self.bias).to(answers)
+            ordered = answers.sort(1).values
+            self.bias.copy_(ordered.gather(1, (wanted * (answers.shape[1] - 1)).round().long()))
+            self.width.copy_(answers.std(1).clamp(min=1e-3))
+            shares = self.shares(series.float()).flatten(0, 1)
+            self.mean.copy_(shares.mean(0))
+            self.deviation.copy_(shares.std(0).clamp(min=0.02))
+            self.fitted.fill_(True)
 
     def forward(self, series: Tensor) -> Tensor:
         """Score float (batch, channels, steps): float32 (batch, parts)."""
         # In whole precision throughout: half of the work is in sums that lose their differences otherwise.
         with torch.autocast(series.device.type, enabled=False):
-            values = (self.shares(series) - self.mean) / self.deviation
+            values = (self.shares(series.float()) - self.mean) / self.deviation
             for layer in self.layers[:-1]:
                 values = functional.leaky_relu(layer(values), 0.2)
             return self.layers[-1](values)[..., 0]
