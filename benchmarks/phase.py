@@ -16,8 +16,9 @@ import torch
 from measuring import Table, parser, publish
 from torch import Tensor
 
+from songfoundry.data.places import data_root
 from songfoundry.data.single_notes import SingleNotes, SingleNotesConfig
-from songfoundry.data.songs import data_root, find_songs, read_song
+from songfoundry.data.songs import find_songs, read_song
 from songfoundry.spectral import Frames, InstantaneousMel, LogMel, griffin_lim, pghi
 
 RATE, SAMPLES, HOP = 16000, 32768, 256

@@ -95,3 +95,15 @@ def pick_device(name: str = "auto"):
     if int(index or 0) >= there[kind]():
         raise ConfigError(f"expected a device {name!r}, found none that torch can use here: choose auto or cpu")
     return torch.device(name)
+
+
+def training_precision(accelerator: str) -> str:
+    """Choose bf16 beside float32 where the device that an accelerator means multiplies in it, else float32; as Fabric names them."""
+    import torch
+
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if accelerator == "mps" or (accelerator != "cpu" and torch.backends.mps.is_available()):
+        return "32-true"
+    processor = torch.cpu.get_capabilities()
+    return "bf16-mixed" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "32-true"

@@ -27,6 +27,7 @@ from songfoundry.averages import Averages
 from songfoundry.checkpoint import Checkpoint
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, MissingExtraError, TrainingError
 from songfoundry.game import Game
+from songfoundry.hardware import training_precision
 from songfoundry.registry import nearest
 from songfoundry.runs import Run, commit
 from songfoundry.schedule import TrainConfig, check_phases, learning_rate, learns
@@ -52,9 +53,10 @@ def launch(config: TrainConfig):
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     # In a game each phase leaves the others' parameters without a gradient.
     several = "ddp_find_unused_parameters_true" if len(config.phases) > 1 else "ddp"
+    precision = training_precision(config.accelerator) if config.precision == "auto" else config.precision
     try:
         fabric = Fabric(
-            accelerator=config.accelerator, devices=devices, num_nodes=nodes, precision=_precision(config),
+            accelerator=config.accelerator, devices=devices, num_nodes=nodes, precision=precision,
             strategy=several if devices * nodes > 1 else "auto",
         )  # fmt: skip
         fabric.launch()
@@ -67,18 +69,6 @@ def launch(config: TrainConfig):
     fabric.strategy.precision.convert_input = lambda batch: batch
     torch.set_num_threads(config.threads)
     return fabric
-
-
-def _precision(config: TrainConfig) -> str:
-    """Choose bf16 for "auto" where the device multiplies in it, else float32."""
-    if config.precision != "auto":
-        return config.precision
-    if config.accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    if config.accelerator == "mps" or (config.accelerator != "cpu" and torch.backends.mps.is_available()):
-        return "32-true"
-    processor = torch.cpu.get_capabilities()
-    return "bf16-mixed" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "32-true"
 
 
 class Trainer:

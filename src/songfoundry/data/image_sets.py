@@ -14,7 +14,7 @@ import numpy as np
 
 from songfoundry import pictures
 from songfoundry.data import digits
-from songfoundry.data.songs import data_root
+from songfoundry.data.places import folder_of
 from songfoundry.errors import DatasetError, InputError
 
 __all__ = ["SPLITS", "Images", "find_images", "made_images", "read_idx"]
@@ -57,24 +57,13 @@ def find_images(
     ------
     DatasetError : no such folder, none of these in it, or a damaged file. MissingExtraError : as `pictures.read`.
     """
-    folder = _located(path)
+    folder = folder_of(path, "pictures", "data.path")
     files = sorted(file for file in folder.iterdir() if "idx3-ubyte" in file.name and file.is_file())
     if kind == "idx" or kind == "auto" and files:
         if not files:
             raise DatasetError(f"expected files such as train-images-idx3-ubyte.gz in {folder}, found none: check data.path and data.kind")
         return _of_idx(files, size, channels)
     return _of_folder(folder, size, channels, progress)
-
-
-def _located(path: str) -> Path:
-    """Find the folder of a set."""
-    folder, root = Path(path).expanduser(), data_root()
-    if not folder.is_dir() and not folder.is_absolute() and root is not None:
-        folder = root / folder
-    if not folder.is_dir():
-        hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
-        raise DatasetError(f"expected a folder of pictures at {path}, found none{hint}: check data.path")
-    return folder
 
 
 def read_idx(path: str | os.PathLike, dimensions: int) -> np.ndarray:

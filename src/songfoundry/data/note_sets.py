@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from songfoundry.data.note_names import dynamic_in, pitch_in, says_pitch
+from songfoundry.data.places import folder_of, place_of
 from songfoundry.data.score_sets import PERMISSIVE, allowed
-from songfoundry.data.songs import AUDIO_SUFFIXES, data_root
+from songfoundry.data.songs import AUDIO_SUFFIXES
 from songfoundry.errors import ConfigError, DatasetError
 from songfoundry.registry import nearest
 
@@ -66,10 +67,7 @@ def find_notes(path: str | os.PathLike, kind: str = "auto", licence: str = "") -
     ------
     DatasetError : no such folder, no notes in it, audio that is missing, a name without a pitch, an index of something else.
     """
-    place = _place(path)
-    if not place.is_dir():
-        hint = "" if data_root() else " (the variable SONGFOUNDRY_DATA is not set)"
-        raise DatasetError(f"expected a folder of notes at {path}, found none{hint}: check the path")
+    place = folder_of(path, "notes")
     kind = kind_of(place) if kind == "auto" else kind
     reader = {"index": _from_index, "nsynth": _from_nsynth, "folder": _from_files}[kind]
     notes = list(reader(place, licence or NOT_STATED))
@@ -81,14 +79,9 @@ def find_notes(path: str | os.PathLike, kind: str = "auto", licence: str = "") -
     return kind, notes
 
 
-def _place(path: str | os.PathLike) -> Path:
-    place, root = Path(path).expanduser(), data_root()
-    return root / place if not place.exists() and root is not None and not place.is_absolute() else place
-
-
 def holds_notes(path: str | os.PathLike) -> bool:
     """Tell whether a folder holds single notes in a layout that is known here; of sound files, whether a name says a pitch."""
-    place = _place(path)
+    place = place_of(path)
     if not place.is_dir():
         return False
     if kind_of(place) != "folder":

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 
-from songfoundry.data.songs import data_root
+from songfoundry.data.places import missing, place_of
 from songfoundry.errors import DatasetError
 
 SPLITS = ("train", "valid", "test")
@@ -66,12 +66,9 @@ def find_collection(path: str | os.PathLike) -> Collection:
     ------
     DatasetError : no such place, no index that describes it, or no MIDI files in it.
     """
-    place, root = Path(path).expanduser(), data_root()
-    if not place.exists() and root is not None and not place.is_absolute():
-        place = root / place
+    place = place_of(path)
     if not place.exists():
-        hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
-        raise DatasetError(f"expected a folder of MIDI files, or an archive, at {path}, found none{hint}: check the path")
+        raise missing("a folder of MIDI files, or an archive,", path)
     place = place.resolve()
     if place.is_dir():
         return _folder(place)

@@ -17,13 +17,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import soxr
 
 from songfoundry.audio import io
+from songfoundry.data.places import folder_of, named_like
 from songfoundry.errors import AudioError, DatasetError, OutputError
 
 STEMS = ("vocals", "drums", "bass", "other")
@@ -64,12 +64,6 @@ class Song:
         return any(io.probe(s.path).rate < 32000 for sources in self.stems.values() for s in sources if s.stream == 0)
 
 
-def data_root() -> Path | None:
-    """Return the folder that the variable SONGFOUNDRY_DATA names, if any."""
-    root = os.environ.get("SONGFOUNDRY_DATA")
-    return Path(root) if root else None
-
-
 def find_songs(folder: str | os.PathLike, include: Iterable[str] = ("*",)) -> list[Song]:
     """List the songs below a folder, in a steady order, of those whose name matches a pattern.
 
@@ -82,26 +76,14 @@ def find_songs(folder: str | os.PathLike, include: Iterable[str] = ("*",)) -> li
     ------
     DatasetError : no such folder, no songs in it, none that matches, or an index that names what is not there.
     """
-    path, root = Path(folder).expanduser(), data_root()
-    if not path.exists() and root is not None and not path.is_absolute():
-        path = root / path
-    if not path.is_dir():
-        hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
-        raise DatasetError(f"expected a folder of songs at {folder}, found none{hint}: check the path")
+    path = folder_of(folder, "songs")
     songs = _from_index(path) or _from_stem_mp4(path) or _from_folders(path)
     if not songs:
         raise DatasetError(
             f"expected songs with stem files (vocals, drums, bass, other), .stem.mp4 files or an index in {path}, found none: "
             "point at the folder that holds the song folders"
         )
-    include = list(include)
-    found = [song for song in songs if any(fnmatch(song.name, pattern) for pattern in include)]
-    if not found:
-        raise DatasetError(
-            f"expected songs in {path} whose name matches {' or '.join(map(repr, include))}, found none among {len(songs)} "
-            f"such as {songs[0].name!r}: mend the pattern"
-        )
-    return found
+    return named_like(songs, include, "songs", path)
 
 
 def _from_index(folder: Path) -> list[Song]:

@@ -12,10 +12,10 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
-from songfoundry.data.songs import AUDIO_SUFFIXES, SPLITS, data_root
+from songfoundry.data.places import folder_of, named_like
+from songfoundry.data.songs import AUDIO_SUFFIXES, SPLITS
 from songfoundry.errors import DatasetError
 
 __all__ = ["Utterance", "find_utterances"]
@@ -65,26 +65,14 @@ def find_utterances(folder: str | os.PathLike, include: Iterable[str] = ("*",)) 
     ------
     DatasetError : no such folder, no recordings in it, none that matches, or an index that is none.
     """
-    path, root = Path(folder).expanduser(), data_root()
-    if not path.exists() and root is not None and not path.is_absolute():
-        path = root / path
-    if not path.is_dir():
-        hint = "" if root else " (the variable SONGFOUNDRY_DATA is not set)"
-        raise DatasetError(f"expected a folder of recordings of people at {folder}, found none{hint}: check the path")
+    path = folder_of(folder, "recordings of people")
     found = _from_index(path) if (path / "index.json").is_file() else _from_names(path)
     if not found:
         raise DatasetError(
             f"expected recordings of people in {path} (an index.json of clips, or files named as those of RAVDESS or LibriSpeech), found "
             "none: point at the folder that holds them"
         )
-    include = list(include)
-    kept = [one for one in found if any(fnmatch(one.name, pattern) for pattern in include)]
-    if not kept:
-        raise DatasetError(
-            f"expected recordings in {path} whose name matches {' or '.join(map(repr, include))}, found none among {len(found)} such as "
-            f"{found[0].name!r}: mend the pattern"
-        )
-    return kept
+    return named_like(found, include, "recordings", path)
 
 
 def _from_index(folder: Path) -> list[Utterance]:

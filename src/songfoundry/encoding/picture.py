@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from songfoundry.errors import MissingExtraError
 from songfoundry.metrics.audio import TOP_DB, mel_image
 from songfoundry.playing import figures
 
@@ -26,13 +25,7 @@ def draw(sounds: Sequence[tuple[str, np.ndarray]], rate: int, path: str | os.Pat
     ------
     MissingExtraError : matplotlib is not installed. OutputError : the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "expected the package matplotlib to draw spectrograms, found none: pip install 'songfoundry[train]'"
-        ) from None
-    figure = Figure(figsize=(9, 2.3 * len(sounds) + 0.4), dpi=100, layout="constrained")
+    figure = figures.blank("spectrograms", "train", figsize=(9, 2.3 * len(sounds) + 0.4), dpi=100, layout="constrained")
     panels = figure.subplots(len(sounds), 1, sharex=True, squeeze=False)[:, 0]
     peak = None
     for panel, (title, samples) in zip(panels, sounds, strict=True):

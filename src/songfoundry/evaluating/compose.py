@@ -16,9 +16,9 @@ import numpy as np
 from songfoundry import notes as midi
 from songfoundry.composing.composer import Composer
 from songfoundry.composing.prompts import scale_of
+from songfoundry.data.places import data_root
 from songfoundry.data.score_cache import tokenised
 from songfoundry.data.score_sets import find_collection
-from songfoundry.data.songs import data_root
 from songfoundry.errors import Cancelled, ConfigError, DatasetError, InputError
 from songfoundry.evaluating.excerpts import (
     Excerpt,

@@ -2,6 +2,7 @@
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,12 @@ Table = tuple[str, list[str], list[list[str]]]
 """Title, headings, rows of cells."""
 
 
-class Tabled:
+class Tabled(ABC):
     """Let a dataclass that holds an evaluation, sentences `about` it among them, be written: as plain values, and as its `tables`."""
 
+    @abstractmethod
     def tables(self) -> list[Table]:
         """List the tables."""
-        raise NotImplementedError
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values for a JSON file; None where a figure has no finite value."""

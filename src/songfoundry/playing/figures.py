@@ -5,8 +5,25 @@ import os
 import warnings
 
 from songfoundry.audio.atomic import write_atomic_bytes
+from songfoundry.errors import MissingExtraError
 
-__all__ = ["save"]
+__all__ = ["blank", "save"]
+
+
+def blank(what: str, extra: str = "midi", **options):
+    """Make an empty matplotlib figure to draw ``what`` on; ``options`` as of `matplotlib.figure.Figure`.
+
+    Raises
+    ------
+    MissingExtraError : matplotlib is not installed; the ``extra`` brings it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            f"expected the package matplotlib to draw {what}, found none: install it with `pip install songfoundry[{extra}]`"
+        ) from error
+    return Figure(**options)
 
 
 def save(figure, path: str | os.PathLike | None = None) -> bytes:

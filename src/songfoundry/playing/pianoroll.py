@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from songfoundry.errors import InputError, MissingExtraError
+from songfoundry.errors import InputError
 from songfoundry.notes.arranging import bars as bars_of
 from songfoundry.playing import figures
 
@@ -52,19 +52,13 @@ def picture(score, split_tick: int | None = None, path: str | os.PathLike | None
         MissingExtraError: matplotlib is not installed.
     """
     tracks = _panels(score)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected the package matplotlib to draw a piano roll, found none: install it with `pip install songfoundry[midi]`"
-        ) from error
     last = max(int((columns["time"] + columns["duration"]).max()) for _, _, columns in tracks)
     bars = [(bar.tick, f"{bar.numerator}/{bar.denominator}") for bar in _bars(score, last)]
     rows = [_rows(drum, columns["pitch"]) for _, drum, columns in tracks]
     heights = [0.45 + 0.085 * max(8, len(row)) for row in rows]
     shrink = min(1.0, _TALLEST / sum(heights))
     width = float(np.clip(2.2 + 0.85 * len(bars), 7, 26))
-    figure = Figure(figsize=(width, shrink * sum(heights) + 0.9), dpi=110, layout="constrained")
+    figure = figures.blank("a piano roll", figsize=(width, shrink * sum(heights) + 0.9), dpi=110, layout="constrained")
     axes = figure.subplots(len(tracks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (name, drum, columns), row in zip(axes, tracks, rows, strict=True):
         _panel(axis, name, drum, columns, row, split_tick, last)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from songfoundry.errors import MissingExtraError
 from songfoundry.playing import figures
 from songfoundry.timbre.pitches import pitch_name
 from songfoundry.voice.tune import Curve, TuneNote
@@ -34,12 +33,6 @@ def draw(
     ------
     MissingExtraError : matplotlib is not installed. OutputError : the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "expected the package matplotlib to draw a melody, found none: install it with `pip install songfoundry[sing]`"
-        ) from None
     begin = max(0.0, (notes[0].start if notes else _first(curves["target"])) - 0.5)
     longest = max([curve.seconds for curve in curves.values()] + [note.end for note in notes[-1:]])
     end = min(begin + MOST_SECONDS, max(longest, begin + 1.0))
@@ -47,8 +40,8 @@ def draw(
     shown = [note for note in notes if note.start < end and note.end > begin]
     heights = np.concatenate([pitch[np.isfinite(pitch)] for _, pitch in lines.values()] + [[note.pitch for note in shown]])
     low, high = (np.floor(heights.min()) - 2, np.ceil(heights.max()) + 2) if len(heights) else (57, 72)
-    figure = Figure(figsize=(float(np.clip(3 + 0.55 * (end - begin), 8, 20)), float(np.clip(0.16 * (high - low), 4, 9))), dpi=110,
-                    layout="constrained")  # fmt: skip
+    size = float(np.clip(3 + 0.55 * (end - begin), 8, 20)), float(np.clip(0.16 * (high - low), 4, 9))
+    figure = figures.blank("a melody", "sing", figsize=size, dpi=110, layout="constrained")
     axis = figure.subplots()
     for row in range(int(low), int(high) + 1):
         if row % 12 in _BLACK:

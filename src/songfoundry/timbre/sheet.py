@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from songfoundry.errors import InputError, MissingExtraError
+from songfoundry.errors import InputError
 from songfoundry.playing import figures
 from songfoundry.spectral import LogMel
 from songfoundry.timbre.generator import GeneratedNote
@@ -40,16 +40,10 @@ def sheet(notes: Sequence[GeneratedNote], path: str | os.PathLike | None = None,
     """
     if not notes:
         raise InputError("expected notes to draw, found none: make some first")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected the package matplotlib to draw spectrograms, found none: install it with `pip install songfoundry[midi]`"
-        ) from error
     chosen = [notes[round(n)] for n in np.linspace(0, len(notes) - 1, min(MOST, len(notes)))]
     columns = min(len(chosen), max(4, math.ceil(math.sqrt(1.6 * len(chosen)))))
     rows = math.ceil(len(chosen) / columns)
-    figure = Figure(figsize=(1.75 * columns + 0.6, 1.9 * rows + 0.5), dpi=100, layout="constrained")
+    figure = figures.blank("spectrograms", figsize=(1.75 * columns + 0.6, 1.9 * rows + 0.5), dpi=100, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     fronts: dict[int, LogMel] = {}
     for panel, note in zip(panels.flat, chosen, strict=False):
