@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +54,19 @@ def check_target(path: str | os.PathLike) -> None:
     ):  # fmt: skip
         if wrong:
             raise output_error(path, OSError(number, ""))
+
+
+def spare(target: str | os.PathLike, sources: Iterable[str | os.PathLike], what: str, change: str = "the name") -> None:
+    """Refuse to write over a file that is read; ``what`` it is and what to ``change`` go into the sentence.
+
+    Raises:
+        OutputError: the target is one of the sources, under whatever name. "-" is none of them.
+    """
+    if os.fspath(target) == "-" or not os.path.exists(target):
+        return
+    for source in sources:
+        if os.path.exists(source) and os.path.samefile(target, source):
+            raise OutputError(f"expected another file than {what} to write to, found '{os.fspath(target)}' in both places: change {change}")
 
 
 class AsideFile:
@@ -229,11 +242,7 @@ class AsideFolder:
         files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
         targets = [self.out / path.relative_to(self.folder) for path in files]
         for target in targets:
-            for source in self._spared:
-                if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
-                    raise OutputError(
-                        f"expected another file than the {self._made_from} to write to, found '{target}' in both places: change --out"
-                    )
+            spare(target, self._spared, f"the {self._made_from}", "--out")
         for path, target in zip(files, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)

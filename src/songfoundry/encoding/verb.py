@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, check_target, folder_of
+from songfoundry.audio.atomic import AsideFolder, check_target, folder_of, spare
 from songfoundry.audio.pieces import Resampler, loudest_window, resample
 from songfoundry.encoding.encoder import DEFAULT_MODEL, Encoder
 from songfoundry.encoding.latents import BITS, Latents, between, load_latents, quantised, save_latents
 from songfoundry.encoding.vocoding import check_vocoder
-from songfoundry.errors import ConfigError, MissingExtraError, OutputError
+from songfoundry.errors import ConfigError, MissingExtraError
 
 __all__ = ["Coded", "decode", "encode", "interpolate", "roundtrip", "sample"]
 
@@ -311,8 +311,7 @@ def _check_npz(out) -> None:
 
 def _check_other(source, out) -> None:
     """Refuse to write over what is read."""
-    if os.fspath(source) != "-" and os.path.exists(out) and os.path.exists(source) and os.path.samefile(source, out):
-        raise OutputError(f"expected another file than the sound itself to write to, found '{out}' in both places: change --out")
+    spare(out, [source] if os.fspath(source) != "-" else [], "the sound itself", "--out")
 
 
 def _finished(made: Coded, begun: float, progress: Progress | None) -> Coded:

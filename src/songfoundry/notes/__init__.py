@@ -14,6 +14,7 @@ from songfoundry.notes.midi import (
     parts,
     read_member,
     read_midi,
+    shared_channels,
     write_midi,
 )
 from songfoundry.notes.soundfont import MAX_RENDER_SECONDS, find_soundfonts, render
@@ -41,6 +42,7 @@ __all__ = [
     "read_member",
     "read_midi",
     "render",
+    "shared_channels",
     "tokenizer",
     "write_midi",
 ]

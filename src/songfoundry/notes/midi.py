@@ -145,12 +145,27 @@ def _parsed(name: str, data: bytes) -> tuple[Any, int]:
 def write_midi(score, path: str | os.PathLike) -> None:
     """Write a `symusic.Score` in ticks as a MIDI file of type 1, whole or not at all; "-" is standard output.
 
-    A track's notes share one channel of sixteen: what sounds at once beyond 15 instruments and the drums shares channels.
+    A track's notes share one channel of sixteen: beyond 15 pitched tracks channels are shared, as `shared_channels` says.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
     """
     write_atomic_bytes(path, score.dumps_midi())
+
+
+def shared_channels(score) -> str | None:
+    """Say what a MIDI file of a score cannot keep: the instruments of tracks that share a channel, which has one at a time.
+
+    symusic gives pitched tracks the 15 channels in turn, by their places in the score.
+    """
+    programs: dict[int, list[int]] = {}
+    for place, track in enumerate(score.tracks):
+        if not track.is_drum and len(track.notes):
+            programs.setdefault(place % 15, []).append(int(track.program))
+    shared = sum(len(found) for found in programs.values() if len(set(found)) > 1)
+    if not shared:
+        return None
+    return f"a MIDI file has 15 channels for pitched instruments: {shared} tracks share theirs, and sound as another of them does"
 
 
 def parts(score) -> list[Part]:

@@ -5,6 +5,7 @@ file itself is even and sounds so on any player. `render` with ``split_tick`` th
 curve leaves: a step of gain at the seam, drawn out over one beat. Both measure by ITU-R BS.1770 what is heard on either side.
 """
 
+import errno
 import math
 import os
 import time
@@ -17,11 +18,15 @@ import numpy as np
 
 from songfoundry import notes
 from songfoundry.audio import io
+from songfoundry.audio.atomic import check_target, output_error, spare
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS, integrated, level
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.orchestra import Orchestra
 
-__all__ = ["Rendering", "balance", "check_loudness", "loudness_of_parts", "render", "seam_seconds", "system_soundfonts"]
+__all__ = [
+    "Rendering", "balance", "balance_to", "check_loudness", "check_soundfont", "loudness_of_parts", "render", "seam_seconds",
+    "system_soundfonts",
+]  # fmt: skip
 
 BUILTIN = "builtin"
 RATES = (8000, 192_000)
@@ -139,10 +144,13 @@ def render(
     if not pieces:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
     if out is not None:
-        if out != "-" and isinstance(source, str | os.PathLike) and os.path.exists(out) and os.path.samefile(source, out):
-            raise OutputError(f"expected another file than the piece itself to write to, found '{out}' in both places: change the name")
+        spare(out, [source] if isinstance(source, str | os.PathLike) else [], "the piece itself")
         # Before the work: a format or folder that cannot be written to.
         io.open_writer(out, rate=rate, channels=2, format=format, depth=depth, bitrate=bitrate).abort()
+    if picture is not None:
+        check_target(picture)
+    if score is not None and os.path.lexists(score) and not os.path.isdir(score):
+        raise output_error(score, FileExistsError(errno.EEXIST, "a file has the name of its folder"))
     others = _others(piece, name, split_tick, picture, score)
     font = _player(soundfont, said)
     try:
@@ -172,7 +180,14 @@ def render(
     if out is not None:
         io.write(out, made.samples, rate, format=format, depth=depth, bitrate=bitrate, tags={"software": "songfoundry"})
         result.path = os.fspath(out)
-    result.others = [write() for write in others]
+    try:
+        for write in others:
+            result.others.append(write())
+    except OutputError:
+        # A disk that fills up, say: what was written with it goes too.
+        for path in {result.path, picture} - {None, "-"}:
+            Path(path).unlink(missing_ok=True)
+        raise
     _go_on(progress, 1.0, stop=False)
     result.elapsed = time.perf_counter() - begin
     return result
@@ -216,21 +231,59 @@ def balance(score, split_tick: int):
         a new score; its two sides differ by less than 0.3 dB, unless velocities reached their end.
     """
     seam = seam_seconds(score, split_tick)
-    players, best, scale = Orchestra(_BALANCE_RATE), (math.inf, score), 1.0
-    for _ in range(5):
-        made = _scaled(score, split_tick, scale)
+
+    def step(made) -> float:
         pieces = notes.parts(made)
-        sound = players.perform(pieces, wet=0.0)
-        before, after = _two_loudnesses(sound, _BALANCE_RATE, seam, max((part.end for part in pieces), default=0.0))
-        step = before - after
-        if not math.isfinite(step) or abs(step) > 2 * _MOST_DB:
+        end = max((part.end for part in pieces), default=0.0)
+        before, after = _two_loudnesses(Orchestra(_BALANCE_RATE).perform(pieces, wet=0.0), _BALANCE_RATE, seam, end)
+        return before - after
+
+    return _settled(score, lambda track, note: note.time >= split_tick, step)
+
+
+def balance_to(score, replaced, begin: int, end: int, kept: int | None = None):
+    """Bring notes to the loudness of those in whose place they are, by their velocities; measured as by `balance`.
+
+    Args:
+        score: a ``symusic.Score`` in ticks. replaced: another, of the notes that were there.
+        begin, end: ticks; what is scaled and measured begins between them.
+        kept: the number of a track that is left as it is.
+
+    Returns:
+        a new score.
+    """
+
+    def chosen(track: int, note) -> bool:
+        return track != kept and begin <= note.time < end
+
+    def loudness(piece, choose) -> float:
+        alone = piece.copy()
+        for number, track in enumerate(alone.tracks):
+            found = [note.copy() for note in track.notes if choose(number, note)]
+            track.notes.clear()
+            track.notes.extend(found)
+        pieces = notes.parts(alone)
+        sound, since = Orchestra(_BALANCE_RATE).perform(pieces, wet=0.0), seam_seconds(alone, begin)
+        return _two_loudnesses(sound, _BALANCE_RATE, since, max((part.end for part in pieces), default=0.0))[1]
+
+    wanted = loudness(replaced, lambda number, note: True)
+    return _settled(score, chosen, lambda made: wanted - loudness(made, chosen))
+
+
+def _settled(score, chosen: Callable[[int, Any], bool], step: Callable[[Any], float]):
+    """Scale the velocities of the notes that are chosen until `step`, the dB that they lack, is nearly none."""
+    best, scale = (math.inf, score), 1.0
+    for _ in range(5):
+        made = _scaled(score, chosen, scale)
+        lacking = step(made)
+        if not math.isfinite(lacking) or abs(lacking) > 2 * _MOST_DB:
             return score
-        if abs(step) < best[0]:
-            best = abs(step), made
-        if abs(step) < 0.2:
+        if abs(lacking) < best[0]:
+            best = abs(lacking), made
+        if abs(lacking) < 0.2:
             break
-        # Levels go with the square of the velocity; what rings on over the seam makes the first step fall short.
-        scale *= 10 ** (step / 40)
+        # Levels go with the square of the velocity; what rings on over a seam makes the first step fall short.
+        scale *= 10 ** (lacking / 40)
     return best[1]
 
 
@@ -260,6 +313,11 @@ def system_soundfonts() -> list[Path]:
         return (_KNOWN.index(file.name) if file.name in _KNOWN else len(_KNOWN), -file.stat().st_size)
 
     return sorted(found.values(), key=rank)
+
+
+def check_soundfont(soundfont: str | os.PathLike | None) -> None:
+    """Refuse a SoundFont that is not there, before the work; raises `InputError`."""
+    _player(soundfont, [])
 
 
 def _player(soundfont: str | os.PathLike | None, said: list[str]) -> Path | None:
@@ -324,11 +382,11 @@ def _evened(samples: np.ndarray, rate: int, seam: float, end: float, beat: float
     return out
 
 
-def _scaled(score, split_tick: int, scale: float):
-    """Copy a score, the velocities from a tick on multiplied."""
+def _scaled(score, chosen: Callable[[int, Any], bool], scale: float):
+    """Copy a score, the velocities of the notes that are chosen multiplied."""
     made = score.copy()
-    for track in made.tracks:
+    for number, track in enumerate(made.tracks):
         for note in track.notes:
-            if note.time >= split_tick:
+            if chosen(number, note):
                 note.velocity = int(np.clip(round(note.velocity * scale), 1, 127))
     return made

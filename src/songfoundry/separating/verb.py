@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from songfoundry.audio import io
+from songfoundry.audio.atomic import spare
 from songfoundry.audio.pieces import clip_report, loudest_window
-from songfoundry.errors import AudioError, Cancelled, ConfigError, OutputError
+from songfoundry.errors import AudioError, Cancelled, ConfigError
 from songfoundry.separating.models import Outline, outline
 from songfoundry.separating.outputs import Selection, format_for, is_file_name, plan_paths, select
 from songfoundry.separating.separator import DEFAULT_MODEL, Separator, check_audio
@@ -333,5 +334,4 @@ def _check_range(start: float, duration: float | None, preview: float | None) ->
 def _spare_source(source: str, paths: dict[str, str]) -> None:
     """Refuse to write over the song itself."""
     for path in paths.values():
-        if path != "-" and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-            raise OutputError(f"expected another file than the song to write to, found '{path}' in both places: change --out")
+        spare(path, [source], "the song", "--out")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from songfoundry.audio import io
-from songfoundry.audio.atomic import check_target, folder_of, write_atomic_bytes, write_atomic_text
+from songfoundry.audio.atomic import check_target, folder_of, spare, write_atomic_bytes, write_atomic_text
 from songfoundry.audio.loudness import TARGET_LUFS
 from songfoundry.audio.pieces import Resampler, conform_channels
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
@@ -217,9 +217,7 @@ def _check_places(sources: Sequence, **places) -> None:
             raise ConfigError(f"expected a name that ends in {wanted} for {name.replace('_', ' ')}, found '{text}': change it")
         if text == "-":
             continue
-        for source in sources:
-            if os.path.exists(text) and os.path.exists(source) and os.path.samefile(text, source):
-                raise OutputError(f"expected another file than what is read to write to, found '{text}' in both places: change the name")
+        spare(text, sources, "what is read")
         whole = os.path.abspath(text)
         if whole in taken:
             raise OutputError(f"expected a file each, found '{text}' for both {taken[whole]} and {name}: change one")

@@ -13,9 +13,9 @@ import numpy as np
 
 from songfoundry import notes as midi
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, check_target, folder_of
+from songfoundry.audio.atomic import AsideFolder, check_target, folder_of, spare
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS
-from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
+from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError
 from songfoundry.timbre.generator import DEFAULT_MODEL, GeneratedNote, NoteGenerator
 from songfoundry.timbre.pitches import parse_pitches, pitch_name
 from songfoundry.timbre.player import Player
@@ -206,8 +206,7 @@ def play(
     count = sum(len(part.starts) for part in parts)
     if not count:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
-    if named and os.fspath(out) != "-" and os.path.exists(out) and os.path.samefile(source, out):
-        raise OutputError(f"expected another file than the piece itself to write to, found '{out}' in both places: change the name")
+    spare(out, [source] if named else [], "the piece itself")
     player = Player(_generator(model, device, threads), instruments=instruments, interpolate=interpolate, seed=seed)
 
     def show(share: float) -> bool | None:
