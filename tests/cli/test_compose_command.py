@@ -204,6 +204,7 @@ def test_strange_input_is_gone_on_from_and_what_was_done_is_said(folder, weights
         (("--between", "jig ♪.mid", "b.mid", "--variations", "2"), "found --variations"),
         (("jig ♪.mid", "--lock", ""), "or none, found ''"),
         (("jig ♪.mid", "--lock", "key=hard,key"), "each lock once"), (("jig ♪.mid", "--only-new", "--melody", "1"), "found both"),
+        (("jig ♪.mid", "--soundfont", "auto"), "found --no-audio"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_sentence(folder, weights, options, sentence):
@@ -224,6 +225,55 @@ def test_the_prompt_is_never_written_over(folder, weights):
     with pytest.raises(OutputError, match="expected another file than the prompt"):
         composing.compose(folder / "a-1.mid", model=composer, out=folder, name="a", variations=1, bars=1, audio=False, picture=False)
     assert (folder / "a-1.mid").read_bytes() == data and files(folder) == ["a-1.mid", "jig ♪.mid"]
+
+
+def test_the_report_is_never_written_over_a_prompt(folder, weights):
+    data = (folder / "jig ♪.mid").read_bytes()
+    for asked in (("jig ♪.mid",), (".",), ("--between", "jig ♪.mid", "jig ♪.mid")):
+        code, out, err = run(*asked, "--bars", 1, "--json", folder / "jig ♪.mid", weights=weights)
+        assert (code, out) == (2, "") and "expected another file than a prompt to write to" in err
+    assert (folder / "jig ♪.mid").read_bytes() == data and files(folder) == ["jig ♪.mid"]
+
+
+def test_a_prompt_without_the_bars_that_were_asked_for_stops_no_other(folder, weights):
+    tiny_music.write(folder / "a.mid", tiny_music.prompt(bars=2))
+    tiny_music.write(folder / "z.mid", tiny_music.prompt(bars=6))
+    code, out, err = run(
+        "a.mid", "jig ♪.mid", "z.mid", "--replace-bars", "3-4", "--variations", 1, "--json", "report.jsonl", weights=weights
+    )  # fmt: skip
+    assert code == 1 and out.splitlines() == ["composed/jig ♪-1.mid", "composed/z-1.mid"]
+    assert "expected bars from 1 to 2 of a.mid after --replace-bars, found 3-4" in err and "1 of 3 prompts failed" in err
+    rows = [json.loads(line) for line in (folder / "report.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["source"] for row in rows] == ["jig ♪.mid", "z.mid"]
+
+
+def test_what_a_soft_piece_gets_is_as_soft(folder, weights):
+    """What is written in the place of other notes has their level, not the model's."""
+    pytest.importorskip("pyloudnorm")
+    soft = notes.read_midi(tiny_music.prompt(bars=4))
+    for track in soft.tracks:
+        for note in track.notes:
+            note.velocity = 12
+    composer = Composer(weights, threads=1)
+    for wish in ({"replace_bars": "2-3"}, {"melody": "1"}):
+        (piece,), (raw,) = (
+            songfoundry.compose(soft, model=composer, variations=1, balance=even, **wish) for even in (True, False)
+        )
+        score, before = piece.composition.score, raw.composition.score
+        kept = piece.composition.plan.kept
+        begin, end = piece.composition.split_tick, piece.composition.end_tick
+        new, loud = ([note.velocity for number, track in enumerate(one.tracks) for note in track.notes
+                      if number != kept and begin <= note.time < end] for one in (score, before))  # fmt: skip
+        old = [note.velocity for number, track in enumerate(score.tracks) for note in track.notes
+               if number == kept or not begin <= note.time < end]  # fmt: skip
+        assert np.mean(loud) > 40 and np.mean(new) < 0.6 * np.mean(loud) and set(old) == {12}
+
+
+def test_forty_instruments_are_said_to_share_channels(folder, weights):
+    many = [midi_bytes.part(number % 9, 3 * number, [(480 * number, 480, 40 + number, 90)]) for number in range(40)]
+    (folder / "many.mid").write_bytes(midi_bytes.midi(many))
+    code, _, err = run("many.mid", "--variations", 1, "--bars", 1, weights=weights)
+    assert code == 0 and "a MIDI file has 15 channels for pitched instruments: 4" in err
 
 
 def test_nothing_is_left_of_a_work_that_fails_half_way(folder, weights, monkeypatch):
@@ -263,6 +313,11 @@ def test_in_python_notes_come_while_they_are_written(folder, weights):
     assert np.isclose(piece.notes_per_second, len(piece.composition.notes) / piece.composition.elapsed)
     with pytest.raises(ConfigError):
         songfoundry.compose(folder / "jig ♪.mid", model=composer, bars=-2)
+
+
+def test_a_soundfont_that_is_not_there_is_said_before_the_work(folder, weights):
+    code, out, err = run("jig ♪.mid", "--soundfont", "gone.sf2", weights=weights, quiet=False)
+    assert (code, out) == (2, "") and "there is none at 'gone.sf2'" in err and "jig ♪.mid:" not in err and files(folder) == ["jig ♪.mid"]
 
 
 def test_ctrl_c_leaves_nothing(folder, weights):

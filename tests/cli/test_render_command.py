@@ -11,6 +11,7 @@ from commands import files, run_command
 from midi_bytes import band, midi, part, tempo, track
 
 from songfoundry.audio import io
+from songfoundry.errors import OutputError
 from songfoundry.playing import rendering
 
 pytest.importorskip("symusic")
@@ -55,6 +56,32 @@ def test_tokens_are_shown_beside_events(folder):
     assert code == 0 and lines[-1] == "jöy 🎵.wav" and "Velocity_" in out and "BOS_None" in lines[0]
     assert sum(" velocity " in line and "Pitch" in line for line in lines) == 4 + 2 + 8 + 8 + 3
     assert "Tempi are told in levels" in err or "rounded" in err
+
+
+def test_the_report_is_json_beside_shown_tokens(folder):
+    pytest.importorskip("miditok")
+    code, out, err = run("jöy 🎵.mid", "--show-tokens", "--rate", "8000", "--json")
+    assert code == 0 and json.loads(out)["path"] == "jöy 🎵.wav" and "Velocity_" in err
+
+
+def test_nothing_is_left_where_a_score_or_picture_cannot_be_written(folder, monkeypatch):
+    pytest.importorskip("verovio")
+    (folder / "a-score").write_bytes(b"mine")
+    (folder / "b.png").mkdir()
+    before = files(folder)
+    for name, wish in (("a.wav", "--score"), ("b.wav", "--picture")):
+        code, out, err = run("jöy 🎵.mid", "--rate", "8000", "--out", name, wish)
+        assert (code, out) == (2, "") and err.startswith("expected to write '") and files(folder) == before
+    # And where only the disk says so in the end.
+    real = io.write_atomic_bytes
+
+    def full(path, data):
+        if str(path).endswith(".png"):
+            raise OutputError("expected to write it, but the disk is full; free some space")
+        real(path, data)
+
+    monkeypatch.setattr(io, "write_atomic_bytes", full)
+    assert run("jöy 🎵.mid", "--rate", "8000", "--out", "c.wav", "--picture")[0] == 2 and files(folder) == before
 
 
 def test_a_score_comes_along(folder):

@@ -6,6 +6,7 @@ import midi_bytes
 import numpy as np
 import pytest
 import tiny_music
+import torch
 
 from songfoundry import checkpoint, notes
 from songfoundry.composing.chords import parse_chord
@@ -321,7 +322,7 @@ def test_work_stops_when_it_is_told_to(composer):
     [
         ({"bars": 0}, "bars"), ({"temperature": -1}, "temperature"), ({"top_p": 0}, "top_p"), ({"colour": "red"}, "expected a known key"),
         ({"lock": "metre,tmpo"}, "did you mean 'tempo'"), ({"lock": "none,key"}, "after --lock"), ({"style": "jazz"}, "expected a style"),
-        ({"melody": "9"}, "after --melody, found '9'"), ({"replace_bars": "3-99"}, "bars from 1 to 4"), ({"key": "H"}, "expected a key"),
+        ({"key": "H"}, "expected a key"), ({"lock": "none", "key_strength": 9}, "found --lock none"),
         ({"replace_bars": "4-3"}, "such as 5-8"), ({"replace_bars": "x"}, "such as 5-8"), ({"chords": "C H"}, "name of a chord"),
         ({"melody": "1", "replace_bars": "1"}, "found both"), ({"replace_bars": "2", "end": True}, "--replace-bars or --end"),
         ({"metre": "3/4"}, "a prompt has its own"), ({"tempo": 100}, "a prompt has its own"), ({"seed": -1}, "seed"),
@@ -331,6 +332,38 @@ def test_work_stops_when_it_is_told_to(composer):
 def test_wishes_that_cannot_be_met_are_refused_in_a_sentence(composer, options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         composer.compose(tiny_music.prompt(), **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "sentence"),
+    [
+        (tiny_music.prompt(), {"melody": "9"}, "a track of the MIDI data after --melody, found '9'"),
+        (tiny_music.prompt(), {"replace_bars": "3-99"}, "bars from 1 to 4 of the MIDI data"),
+        (tiny_music.drum_prompt(), {"chords": "C G"}, "--chords only for music with pitches, found drums alone in the MIDI data"),
+        (tiny_music.drum_prompt(), {"key": "D minor"}, "--key only for music with pitches"),
+    ],
+)
+def test_what_one_prompt_cannot_give_is_its_own_fault(composer, data, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        composer.compose(data, **options)
+    if "melody" not in options and "replace_bars" not in options:
+        with pytest.raises(ConfigError, match="found drums alone in the style drums"):
+            composer.compose(style="drums", **options)
+
+
+def test_music_with_pitches_is_never_taken_for_drums(composer, monkeypatch):
+    """A net that finds everything likeliest under the style drums has still heard a melody."""
+
+    def forward(batch, *_, **__):
+        logits = torch.zeros(*batch.shape, len(composer.tokenizer.names))
+        drums = batch[:, 1] == composer.tokenizer.ids["Style_drums"]
+        logits[drums, :-1] = 20 * torch.nn.functional.one_hot(batch[drums, 1:], logits.shape[-1]).float()
+        return logits, None
+
+    monkeypatch.setattr(composer.system.net, "forward", forward)
+    assert composer._plan(tiny_music.prompt(drums=True), {})[1].style not in (None, "drums")
+    assert composer._plan(tiny_music.prompt(), {"melody": "1"})[1].style != "drums"
+    assert composer._plan(tiny_music.drum_prompt(), {})[1].style == "drums"
 
 
 def test_a_prompt_is_asked_for_where_one_is_needed(composer):

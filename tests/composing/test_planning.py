@@ -118,16 +118,32 @@ def test_an_infill_reads_what_follows_and_then_what_precedes(tokens):
     assert made.tokens.tolist() == task[: len(made.tokens)].tolist()  # the sequence of training, up to the gap's first bar
     assert (made.origin, made.limit, made.bars) == (2 * 1920, 4 * 1920, 2)
     assert tiny_music.rows(made.base.tracks[0]) == [r for r in tiny_music.rows(score.tracks[0]) if not 3840 <= r[0] < 7680]
-    with pytest.raises(ConfigError, match="expected bars from 1 to 8 after --replace-bars, found 7-9"):
+    with pytest.raises(InputError, match="expected bars from 1 to 8 of it after --replace-bars, found 7-9"):
         planning.infill(tokens, score, name="it", first=7, last=9, room=768, style=None, key=None, find_key=True)
 
 
 def test_a_track_is_found_by_number_and_name(tokens):
     score = read_midi(tiny_music.prompt())
     score.tracks[0].name = "Flute"
-    assert (prompts.find_track(score, "flute"), prompts.find_track(score, "2")) == (0, 1)
-    with pytest.raises(ConfigError, match="found 'flte': did you mean 'Flute'"):
-        prompts.find_track(score, "flte")
+    assert (prompts.find_track(score, "flute", "it"), prompts.find_track(score, "2", "it")) == (0, 1)
+    with pytest.raises(InputError, match="a track of it after --melody, found 'flte': did you mean 'Flute'"):
+        prompts.find_track(score, "flte", "it")
+
+
+def test_an_infill_says_what_of_both_sides_it_cannot_read(tokens):
+    score = read_midi(tiny_music.prompt(bars=60))
+    for bar, lost in ((2, ["what follows"]), (30, ["what follows", "what precedes"]), (59, ["what precedes"])):
+        said = planning.infill(tokens, score, name="it", first=bar, last=bar, room=384, style=None, key=None, find_key=True).said
+        assert [sentence[: len("what follows")] for sentence in said] == [one[: len("what follows")] for one in lost], said
+    assert "reads the last " in said[0] and said[0].endswith(" of 58 bars")
+
+
+def test_an_accompaniment_says_that_the_part_has_no_more_bars(tokens):
+    score = read_midi(tiny_music.prompt(bars=4))
+    made = planning.accompany(tokens, score, name="it", part="1", bars=40, style=None, key=None, find_key=True)
+    assert made.bars == 4 and "the part has 4 bars: 40 were asked for, so many are written" in made.said
+    # What was there in place of the accompaniment: the other tracks; of a part that was alone, the part.
+    assert [len(track.notes) for track in made.replaced.tracks] == [0, len(score.tracks[1].notes)] and made.kept == 0
 
 
 @pytest.mark.parametrize(("text", "key"), [("A minor", 21), ("Bb major", 10), ("C", 0), ("F#m", 18), ("e minor", 16), ("Cb major", 11)])

@@ -144,6 +144,20 @@ def test_forty_tracks_are_written_and_read():
     assert [(t.program, t.notes[0].start, t.notes[0].pitch) for t in again.tracks] == [(3 * k, 480 * k, 40 + k) for k in range(40)]
 
 
+def test_tracks_that_share_a_channel_are_told():
+    """By the bytes: a channel that more than one program is set on plays all its tracks with one instrument."""
+    for count, of in ((15, 15), (16, 16), (40, 40), (40, 1), (40, 5)):
+        score = notes.read_midi(midi([part(k % 9, 3 * k % (3 * of), [(480 * k, 480, 40 + k, 90)]) for k in range(count)]))
+        programs: dict[int, list[int]] = {}
+        for chunk in score.dumps_midi().split(b"MTrk")[1:]:
+            found = next((at for at, byte in enumerate(chunk) if byte >> 4 == 0xC), None)
+            if found is not None:
+                programs.setdefault(chunk[found] & 15, []).append(chunk[found + 1])
+        shared = sum(len(found) for found in programs.values() if len(set(found)) > 1)
+        said = notes.shared_channels(score)
+        assert (said is None) == (shared == 0) and (said is None or f": {shared} tracks share theirs" in said), (count, of, programs)
+
+
 def test_soundfonts_are_found_largest_first(tmp_path, monkeypatch):
     for name, size in (("small.sf2", 10), ("large.SF2", 20), ("text.txt", 30)):
         (tmp_path / name).write_bytes(bytes(size))

@@ -49,7 +49,7 @@ def compose(
     0 all done, 1 some of several prompts failed, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no
     unfinished file is left).
     """
-    from songfoundry.audio.atomic import check_target
+    from songfoundry.audio.atomic import check_target, spare
     from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.composing import verb as composing
     from songfoundry.composing.composer import DEFAULT_MODEL, find
@@ -62,6 +62,8 @@ def compose(
     }  # fmt: skip
     if json not in (None, "-"):
         check_target(json)
+        read = [path for path, _ in composing.find_prompts(prompts or [])]
+        spare(json, [*read, *(between or ())], "a prompt")
     with Bar(progress) as show, stopping() as stop:
         try:
             outcomes = composing.compose_all(

@@ -49,7 +49,7 @@ def render(
 
         try:
             if show_tokens:
-                _list(file, aside)
+                _list(file, aside or json)
             player = _player(timbre, soundfont, model, seed)
             made = rendering.render(
                 file, soundfont=None if player else soundfont, player=player, rate=rate, loudness=loudness, out=out, format=format,

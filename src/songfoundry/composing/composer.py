@@ -187,6 +187,8 @@ class Composer:
         key = None if wanted.key is None else parse_key(wanted.key)
         if prompt is None:
             metre = parse_metre(wanted.metre or "4/4")
+            if style == "drums":
+                wanted.check_drums("the style drums", ConfigError)
             return wanted, planning.anew(
                 tokenizer, bars=wanted.bars or 8, metre=metre, qpm=wanted.tempo or 120.0, style=style or self.styles[0], key=key
             )  # fmt: skip
@@ -202,27 +204,33 @@ class Composer:
         else:
             plan = planning.continued(tokenizer, score, bars=wanted.bars or 8, room=room, **common)
         plan.said[:0] = opened.said
+        if plan.programs == {-1}:
+            wanted.check_drums(opened.name)
         if style is None:
-            alone = "drums" in self.styles and plan.programs == {-1}
-            plan.style = "drums" if alone else self._likeliest_style(plan.heard)
+            plan.style = "drums" if "drums" in self.styles and plan.programs == {-1} else self._likeliest_style(plan)
             plan.tokens[1] = tokenizer.ids[f"Style_{plan.style}"]
         return wanted, plan
 
-    def _likeliest_style(self, tokens: np.ndarray) -> str:
-        """Tell the style, of those that the model knows, under which the net finds a prompt's last tokens the likeliest."""
-        if len(self.styles) == 1 or len(tokens) <= HEADER + 1:
-            return self.styles[0]
+    def _likeliest_style(self, plan: Plan) -> str:
+        """Tell the style, of those that the model knows, under which the net finds a prompt's last tokens the likeliest.
+
+        Music with pitches is no drum track, whatever the net would say: of a style it has learned little about the net expects anything.
+        """
+        pitched = any(program >= 0 for program in (*(plan.programs or ()), *plan.part_programs))
+        styles, tokens = [style for style in self.styles if not (pitched and style == "drums")] or [*self.styles], plan.heard
+        if len(styles) == 1 or len(tokens) <= HEADER + 1:
+            return styles[0]
         starts = self.tokenizer.bars(tokens)
         begin = next((int(start) for start in starts if len(tokens) - start <= _STYLE_TOKENS), max(HEADER, len(tokens) - _STYLE_TOKENS))
         row = np.concatenate((tokens[:HEADER], tokens[begin:])).astype(np.int64)
-        rows = np.repeat(row[None], len(self.styles), 0)
-        rows[:, 1] = [self.tokenizer.ids[f"Style_{style}"] for style in self.styles]
+        rows = np.repeat(row[None], len(styles), 0)
+        rows[:, 1] = [self.tokenizer.ids[f"Style_{style}"] for style in styles]
         batch = torch.from_numpy(rows).to(self.device)
         with self._at_work(), torch.inference_mode():
             logits = self.system.net(batch[:, :-1])[0][:, HEADER - 1 :].float()
             given = batch[:, HEADER:].flatten()
             nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), given, reduction="none").view(len(rows), -1)
-        return self.styles[int(nll.sum(1).argmin())]
+        return styles[int(nll.sum(1).argmin())]
 
     def _grammar(self, plan: Plan, wanted: Wishes) -> Steered:
         """Make the grammar of a plan, with the rules that the wishes ask for."""

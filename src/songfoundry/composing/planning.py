@@ -13,7 +13,7 @@ import numpy as np
 from songfoundry.composing.prompts import find_track, key_and_scale, notes_of, program_of, programs_of, read, scale_of, token_metre
 from songfoundry.composing.steering import part_tokens
 from songfoundry.composing.texture import Texture, texture_of
-from songfoundry.errors import ConfigError
+from songfoundry.errors import InputError
 from songfoundry.metrics.key import sounding
 from songfoundry.notes import arranging
 from songfoundry.notes.arranging import Bar
@@ -42,6 +42,8 @@ class Plan:
     heard : int32, tokens of the prompt by which its style is told; none where there is no prompt.
     prompt_bars : bars of the prompt. usual : float (12,), how long each pitch class sounds in the
         prompt, or None. texture : how thick the prompt is, by the tokens' programs, or None.
+    replaced : a score of the notes in whose place others are written, which tell how loud these are to be; of an accompaniment to
+        a part that was alone, the part. None where the prompt before the seam tells it. kept : the track that is kept whole, or None.
     free_metre, free_tempo : whether tokens may say others. said : sentences for the user.
     """
 
@@ -65,6 +67,8 @@ class Plan:
     prompt_bars: int = 0
     usual: np.ndarray | None = None
     texture: Texture | None = None
+    replaced: Any = None
+    kept: int | None = None
     free_metre: bool = False
     free_tempo: bool = False
     said: list[str] = field(default_factory=list)
@@ -127,10 +131,10 @@ def accompany(
 
     Raises
     ------
-    ConfigError : there is no such track.
+    InputError : there is no such track.
     """
     prompt = read(score, tokenizer, name)
-    number = find_track(prompt.score, part)
+    number = find_track(prompt.score, part, name)
     others = [n for n, track in enumerate(prompt.score.tracks) if n != number and len(track.notes)]
     key, scale = key_and_scale(prompt.notes, key, find_key, prompt.said, prompt.score)
     programs = {program_of(prompt.spread.tracks[n]) for n in others} or None
@@ -140,16 +144,20 @@ def accompany(
     kept = program_of(alone.tracks[0])
     lines = prompt.bars if bars is None else prompt.bars[:bars]
     ids = _encoded(tokenizer, alone, lines, style, key)
-    limit = lines[-1].end
-    base = arranging.without(base, limit, np.iinfo(np.int32).max)
+    limit, after = lines[-1].end, np.iinfo(np.int32).max
+    if bars is not None and bars > len(lines):
+        prompt.said.append(f"the part has {len(lines)} bars: {bars} were asked for, so many are written")
+    base = arranging.without(base, limit, after)
+    replaced = arranging.without(prompt.score, limit, after)
+    if others:
+        replaced = arranging.without(replaced, 0, after, [number])
     metres = [token_metre(tokenizer, bar.numerator, bar.denominator) for bar in lines]
     pace, clock = _pace(base, 0), base.ticks_per_quarter
     return Plan(
         "accompany", base, 0, limit, _opening(tokenizer, base, metres[0], style, key), len(lines), metres,
         (lines[0].numerator, lines[0].denominator), pace, key, scale, None if programs is None else programs | {kept}, style,
         part_tokens(tokenizer, ids), (kept,), prompt.homes, _encoded(tokenizer, prompt.spread, prompt.bars, style, key), said=prompt.said,
-        usual=sounding(prompt.notes),
-        texture=texture_of(notes_of(prompt.spread), prompt.end / clock),
+        usual=sounding(prompt.notes), texture=texture_of(notes_of(prompt.spread), prompt.end / clock), replaced=replaced, kept=number,
     )  # fmt: skip
 
 
@@ -160,20 +168,21 @@ def infill(
 
     Raises
     ------
-    ConfigError : the piece has no such bars. CheckpointError : the model knows no filling.
+    InputError : the piece has no such bars. CheckpointError : the model knows no filling.
     """
     prompt = read(score, tokenizer, name)
     count, said = len(prompt.bars), prompt.said
     if not 1 <= first <= last <= count:
-        raise ConfigError(f"expected bars from 1 to {count} after --replace-bars, found {first}-{last}: choose among them")
+        raise InputError(f"expected bars from 1 to {count} of {name} after --replace-bars, found {first}-{last}: choose among them")
     gap = prompt.bars[first - 1 : last]
     begin, end = gap[0].tick, gap[-1].end
     key, scale = key_and_scale(prompt.notes, key, find_key, said, prompt.score)
     ids = _encoded(tokenizer, prompt.spread, prompt.bars, style, key)
     header = tokenizer.bars(ids)[0]
     half = max(1, room // 2)
-    after = _first_bars(tokenizer, tokenizer.cut(ids, last, count) if last < count else ids[:header], half)
-    before = _last_bars(tokenizer, tokenizer.cut(ids, 0, first - 1) if first > 1 else ids[:header], first - 1, room - half, said)
+    after = _first_bars(tokenizer, tokenizer.cut(ids, last, count) if last < count else ids[:header], count - last, half, said)
+    before = tokenizer.cut(ids, 0, first - 1) if first > 1 else ids[:header]
+    before = _last_bars(tokenizer, before, first - 1, room - half, said, "what precedes the gap")
     metres = [token_metre(tokenizer, bar.numerator, bar.denominator) for bar in gap]
     fill = [[tokenizer.ids[f"Fill_{side}"]] for side in ("after", "before")]
     tokens = np.concatenate((ids[:header], fill[0], after[header:], fill[1], before[header:], _bar(tokenizer, metres[0]))).astype(np.int32)
@@ -184,6 +193,7 @@ def infill(
         "infill", base, begin, end, tokens, len(gap), metres, (gap[0].numerator, gap[0].denominator), _pace(base, begin), key, scale,
         programs_of(prompt.spread), style, homes=prompt.homes, heard=ids, prompt_bars=count, said=said,
         usual=sounding(prompt.notes), texture=texture_of(around, (prompt.end - end + begin) / clock),
+        replaced=arranging.without(arranging.without(prompt.score, 0, begin), end, np.iinfo(np.int32).max),
     )  # fmt: skip
 
 
@@ -219,14 +229,14 @@ def _opening(tokenizer, score, metre: tuple[int, int], style: str | None, key: i
     return ids[: int(np.flatnonzero(kinds == "Program")[0])]
 
 
-def _last_bars(tokenizer, ids: np.ndarray, count: int, room: int, said: list[str]) -> np.ndarray:
+def _last_bars(tokenizer, ids: np.ndarray, count: int, room: int, said: list[str], what: str = "the prompt") -> np.ndarray:
     """Cut tokens of `count` bars to the last bars that fit in the room, and say so; of a bar that is longer itself, its end."""
     starts = tokenizer.bars(ids)
     if len(ids) <= room or not len(starts):
         return ids
     lead = int(starts[0])
     first = next((n for n, start in enumerate(starts) if lead + len(ids) - start + 2 <= room), count - 1)
-    said.append(f"the prompt is longer than the model's context: it reads the last {count - first} of {count} bars")
+    said.append(f"{what} is longer than the model's context: it reads the last {count - first} of {count} bars")
     ids = np.asarray(tokenizer.cut(ids, first, count), np.int32)
     if len(ids) > room:
         lead = int(tokenizer.bars(ids)[0]) + 2
@@ -235,11 +245,13 @@ def _last_bars(tokenizer, ids: np.ndarray, count: int, room: int, said: list[str
     return ids
 
 
-def _first_bars(tokenizer, ids: np.ndarray, room: int) -> np.ndarray:
-    """Cut tokens to the first bars that fit in the room."""
+def _first_bars(tokenizer, ids: np.ndarray, count: int, room: int, said: list[str]) -> np.ndarray:
+    """Cut tokens of the `count` bars behind a gap to the first bars that fit in the room, and say so."""
     starts = tokenizer.bars(ids)
     ends = [*map(int, starts[1:]), len(ids)]
     fitting = sum(end <= room for end in ends)
+    if fitting < len(starts):
+        said.append(f"what follows the gap is longer than the model's context: it reads the first {fitting} of {count} bars")
     return ids if fitting == len(starts) else ids[: ends[fitting - 1]] if fitting else ids[: int(starts[0])]
 
 

@@ -199,14 +199,14 @@ def programs_of(score) -> set[int]:
     return {program_of(track) for track in score.tracks if len(track.notes)}
 
 
-def find_track(score, text: str) -> int:
-    """Find a track by its number (from 1, of those with notes) or its name; raises `ConfigError`."""
+def find_track(score, text: str, name: str) -> int:
+    """Find a track of the piece `name` by its number (from 1, of those with notes) or its name; raises `InputError`."""
     filled = [n for n, track in enumerate(score.tracks) if len(track.notes)]
     names = [score.tracks[n].name.strip() for n in filled]
     if text.isdigit() and 1 <= int(text) <= len(filled):
         return filled[int(text) - 1]
-    for number, name in zip(filled, names, strict=True):
-        if name.lower() == text.strip().lower() and name:
+    for number, called in zip(filled, names, strict=True):
+        if called.lower() == text.strip().lower() and called:
             return number
-    known = [name for name in names if name] + [f"{n}" for n in range(1, len(filled) + 1)]
-    raise ConfigError(f"expected the name or number of a track after --melody, found {text!r}: {nearest(text, known)}")
+    known = [called for called in names if called] + [f"{n}" for n in range(1, len(filled) + 1)]
+    raise InputError(f"expected the name or number of a track of {name} after --melody, found {text!r}: {nearest(text, known)}")

@@ -17,7 +17,7 @@ from songfoundry.composing.wishes import option
 from songfoundry.composing.writing import Composition
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError, SongfoundryError
 from songfoundry.metrics.key import key_of
-from songfoundry.notes import write_midi
+from songfoundry.notes import shared_channels, write_midi
 from songfoundry.notes.vocabulary import KEYS
 
 __all__ = ["SUFFIXES", "Outcome", "Piece", "compose", "compose_all", "find_prompts", "write_report"]
@@ -126,7 +126,8 @@ def compose(
     out : a folder for the files; None to write none. name : how they begin; None for the prompt's name.
     audio, picture, score : whether to write .wav; .png (a piano roll); MusicXML and an engraved page beside the .mid.
     soundfont : an .sf2 to play with, "auto" for one of the system's; None for the built-in synthesiser.
-    balance : scale the velocities of a continuation so that it is as loud as its prompt (`songfoundry.playing.rendering.balance`).
+    balance : scale the velocities of a continuation so that it is as loud as its prompt, and those of a filled gap or an
+        accompaniment to what they replace (`songfoundry.playing.rendering.balance`).
     wishes : fields of `songfoundry.composing.wishes.Wishes`: bars, temperature, lock, key, metre, melody, chords, replace_bars, end ...
     progress : called with the fraction done; returns False to stop. cancel : stops when set.
 
@@ -139,6 +140,8 @@ def compose(
     InputError, ConfigError, CheckpointError, OutputError, MissingExtraError, Cancelled : one sentence each; no file is left.
     """
     _check_together(prompt, between, variations, steps, keep_prompt, wishes)
+    if soundfont is not None:
+        _check_soundfont(soundfont, audio)
     composer = model if isinstance(model, Composer) else Composer(model, device, threads)
     taken = [one for one in (prompt, *(between or ())) if isinstance(one, str | os.PathLike)]
     with nullcontext() if out is None else AsideFolder(out, taken, made_from="prompt") as stage:
@@ -179,6 +182,18 @@ def _check_together(prompt, between, variations: int | None, steps: int | None, 
     for name in ("melody", "replace_bars"):
         if not keep_prompt and wishes.get(name) is not None:
             raise ConfigError(f"expected --only-new or {option(name)}, found both: what that writes lies within the prompt, leave one out")
+
+
+def _check_soundfont(soundfont, audio: bool) -> None:
+    """Refuse a SoundFont that is not there, or that nothing is played with."""
+    from songfoundry.playing import rendering
+
+    if not audio:
+        raise ConfigError("expected --soundfont only with sound, found --no-audio: leave one out")
+    try:
+        rendering.check_soundfont(soundfont)
+    except InputError as error:
+        raise ConfigError(str(error)) from error  # of all prompts
 
 
 def compose_all(
@@ -228,16 +243,17 @@ def _in_force(events, tick: int) -> list:
 
 
 def _balance(piece: Piece) -> None:
-    """Bring a continuation to its prompt's loudness, in place."""
+    """Bring a continuation to its prompt's loudness, and what is written in the place of other notes to theirs, in place."""
     from songfoundry.playing import rendering
 
-    made = piece.composition
-    if made.plan.mode != "continue":
-        return
+    made, plan = piece.composition, piece.composition.plan
     try:
-        made.score = rendering.balance(made.score, made.split_tick)
+        if plan.mode == "continue":
+            made.score = rendering.balance(made.score, made.split_tick)
+        elif plan.replaced is not None:
+            made.score = rendering.balance_to(made.score, plan.replaced, plan.origin, plan.limit, plan.kept)
     except MissingExtraError as error:
-        piece.said.append(f"the continuation's loudness was left as it came: {error}")
+        piece.said.append(f"the loudness of what was written was left as it came: {error}")
 
 
 def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, engraved: bool, soundfont) -> None:
@@ -247,6 +263,8 @@ def _write(piece: Piece, folder: Path, name: str, audio: bool, picture: bool, en
     split = made.split_tick if made.plan.mode == "continue" and not piece.only_new else None
     piece.paths["mid"] = str(folder / f"{name}.mid")
     write_midi(music, piece.paths["mid"])
+    if (lost := shared_channels(music)) is not None:
+        piece.said.append(lost)
     if audio:
         from songfoundry.playing import rendering
 

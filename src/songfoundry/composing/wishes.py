@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from songfoundry.config import Config
-from songfoundry.errors import ConfigError
+from songfoundry.errors import ConfigError, InputError, SongfoundryError
 from songfoundry.notes.grammar import Locks
 from songfoundry.notes.vocabulary import STYLES
 from songfoundry.registry import nearest
@@ -94,9 +94,18 @@ class Wishes(Config):
         for name in ("metre", "tempo"):
             if given[name] and prompted:
                 raise ConfigError(f"expected {option(name)} only without a prompt, found both: a prompt has its own, leave one out")
+        if "key_strength" in self.model_fields_set and self.locks().key == "off":
+            raise ConfigError(f"expected --key-strength only with a lock on the key, found --lock {self.lock}: leave one out")
         for first, second in (("melody", "replace_bars"), ("replace_bars", "bars"), ("replace_bars", "end")):
             if given[first] and given[second]:
                 raise ConfigError(f"expected {option(first)} or {option(second)}, found both: leave one out")
+
+
+    def check_drums(self, what: str, error: type[SongfoundryError] = InputError) -> None:
+        """Refuse wishes that ask for pitches of `what`, which has none; raises `error`."""
+        for name in ("chords", "key"):
+            if getattr(self, name) is not None:
+                raise error(f"expected {option(name)} only for music with pitches, found drums alone in {what}: leave it out")
 
 
 def option(name: str) -> str:
