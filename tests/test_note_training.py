@@ -150,7 +150,7 @@ def test_gansynth_s_recipe_trains_on_a_folder_in_nsynth_s_layout(tmp_path):
         "system.net_options.channels=[8,8,8,8,8,8,8]", "system.net_options.latent=8", "system.net_options.style=16", "train.steps=3",
         "train.batch=2", "train.score_songs=1", "train.log_every=1", "train.workers=0", "train.accelerator=cpu",
     ]  # fmt: skip
-    found = config.recipe(Path(__file__).parents[1] / "recipes" / "nsynth-gansynth.toml", changes)
+    found = config.recipe(Path(__file__).parents[1] / "recipes" / "nsynth_gansynth.toml", changes)
     system = checkpoint.load(training.train(found, tmp_path / "run"))
     assert system.instruments == ["flute", "guitar"] and system.checkpoint.card["data"]["notes"] == 6
     wave = system.notes(system.latents(1), torch.tensor([52]), torch.tensor([1]))

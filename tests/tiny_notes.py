@@ -5,6 +5,7 @@ from songfoundry import config
 FAMILIES = {
     "comb": {},
     "onehot": {"system": {"net_options": {"channels": [16, 12, 8], "condition": "onehot"}}},
+    "onehot unheard": {"system": {"net_options": {"channels": [16, 12, 8], "condition": "onehot", "listening": False}}},
     "hinge": {"system": {"loss": "hinge"}},
     "wgan-gp": {"system": {"loss": "wgan_gp", "net_options": {"channels": [16, 12, 8], "spectral_norm": False}}},
     "growth": {"system": {"net_options": {"channels": [16, 12, 8], "growth": 0.8}}},

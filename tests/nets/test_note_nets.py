@@ -111,6 +111,22 @@ def test_pitch_instrument_and_noise_all_change_the_note():
     assert not torch.equal(beyond[0], beyond[1]) and torch.equal(beyond[2], beyond[3])
 
 
+def test_the_ablation_takes_the_comb_from_the_generator_alone():
+    comb, onehot, unheard = (build(condition=c, listening=h).eval() for c, h in (("comb", True), ("onehot", True), ("onehot", False)))
+    sides = [{name: part.shape for name, part in net.state_dict().items() if "discriminator" in name} for net in (comb, onehot, unheard)]
+    assert sides[0] == sides[1] and len(sides[2]) < len(sides[1])
+    onehot.load_state_dict({n: p for n, p in comb.state_dict().items() if "discriminator" in n}, strict=False)
+    _, pitch, instrument = batch()
+    with torch.no_grad():
+        one, other = (net.discriminator(images(), pitch, instrument).score for net in (comb, onehot))
+        assert torch.equal(one, other)
+        # Away from the learned pitches only the comb tells them apart.
+        far, further = (onehot.discriminator(images(), pitch + by, instrument).score for by in (20, 25))
+        same, alike = (unheard.discriminator(images(), pitch + by, instrument).score for by in (20, 25))
+    assert not torch.allclose(far, further, atol=1e-5) and torch.equal(same, alike)
+    assert build(condition="onehot", judging=False).state_dict().keys() < onehot.state_dict().keys()
+
+
 def test_a_mixture_of_one_instrument_is_that_instrument():
     net = build().eval()
     latent, pitch, instrument = batch()

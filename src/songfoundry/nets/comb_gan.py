@@ -212,9 +212,9 @@ class _Fall(nn.Module):
 class _Discriminator(nn.Module):
     """Judge images: residual blocks, the deviation within the batch, then score, projection and heads."""
 
-    def __init__(self, images, channels, instruments, pitches, sizes, growing, norm, comb):
+    def __init__(self, images, channels, instruments, pitches, sizes, growing, norm, listening):
         super().__init__()
-        (self.low, self.high), self.sizes, self.comb = pitches, sizes, comb
+        (self.low, self.high), self.sizes, self.listening = pitches, sizes, listening
         last = len(channels) - 1
         # A stem reads the image of its level at half its resolution: full resolution is where time goes.
         self.stems = nn.ModuleDict({
@@ -234,12 +234,12 @@ class _Discriminator(nn.Module):
         self.instrument_projection = nn.Embedding(instruments, width * mels)
         self.pitch_head = _even(nn.Linear(width * mels, self.high - self.low + 1))
         self.instrument_head = _even(nn.Linear(width * mels, instruments))
-        if comb:
+        if listening:
             # How the image lies on the comb of the pitch that it is said to have; kept from the heads, which would read the label.
             frames = sizes[-1][1]
             self.listen = nn.ModuleList([norm(nn.Linear(2 * images * frames, 64)), norm(nn.Linear(64, 1))])
 
-    def forward(self, image: Tensor, pitch: Tensor, instrument: Tensor, maps: list[Tensor], stage: float) -> Judgement:
+    def forward(self, image: Tensor, pitch: Tensor, instrument: Tensor, comb: Tensor | None, stage: float) -> Judgement:
         last, fade = math.ceil(stage), _fade(stage)
         values = self._read(image, last)
         for index in range(last - 1, 0, -1):
@@ -253,8 +253,8 @@ class _Discriminator(nn.Module):
         features = _act(self.end(values)).mean(3).flatten(1).float()
         label = self.pitch_projection(pitch.clamp(self.low, self.high) - self.low) + self.instrument_projection(instrument)
         score = self.score(features)[:, 0].float() + (label * features).sum(1) / math.sqrt(features.shape[1])
-        if self.comb:
-            score = score + self._listened(image, maps[-1][:, 1:2])
+        if self.listening:
+            score = score + self._listened(image, comb)
         return Judgement(score, self.pitch_head(features).float(), self.instrument_head(features).float())
 
     def _read(self, image: Tensor, level: int) -> Tensor:
@@ -282,7 +282,8 @@ class CombGan(nn.Module):
     images, frames : channels of an image (1: magnitude; 2: and instantaneous frequency), its width.
     channels : of each resolution, coarse to fine; height and width must be multiples of 2 ** (how many - 1).
     latent, style : numbers of noise a note; of a style, which modulates every layer.
-    condition : "comb", or "onehot" where the pitch is an embedding alone.
+    condition : what the generator is told the pitch by: "comb", or "onehot" where it is an embedding alone.
+    listening : whether the discriminator is shown, beside its projections and heads, how an image lies on the comb of its pitch.
     growth : share of the training during which resolutions are added one by one; 0 for all from the start.
     spectral_norm : whether each layer of the discriminator is held to a spectral norm (its heads are not).
     judging : whether there is a discriminator at all; without it the net makes images and cannot be trained.
@@ -292,7 +293,7 @@ class CombGan(nn.Module):
         self, *, instruments: int = 16, pitches: tuple[int, int] = (24, 84), centres: list[float] | None = None,
         resolution: float = 15.625, images: int = 1, frames: int = 128, channels: list[int] | None = None, latent: int = 128,
         style: int = 192, condition: str = "comb", growth: float = 0.0, spectral_norm: bool = True,
-        judging: bool = True,
+        listening: bool = True, judging: bool = True,
     ):  # fmt: skip
         super().__init__()
         channels = list(channels or PRESETS["small"]["channels"])
@@ -312,9 +313,12 @@ class CombGan(nn.Module):
         norm = _normalised if spectral_norm else lambda layer: _even(layer, 2**0.5)
         growing = growth > 0
         self._generator = _Generator(images, channels, latent, style, instruments, pitches, sizes, growing)
-        judge = (images, channels, instruments, pitches, sizes, growing, norm, condition == "comb")
+        judge = (images, channels, instruments, pitches, sizes, growing, norm, listening)
         self._discriminator = _Discriminator(*judge) if judging else None
         table = comb_maps(torch.tensor(centres), resolution, condition)
+        if judging and listening:
+            combs = table if condition == "comb" else comb_maps(torch.tensor(centres), resolution)
+            self.register_buffer("_comb", combs[:, 1:2, :, None].contiguous(), persistent=False)
         for index, (mels, _, _) in enumerate(sizes):
             # Kept out of checkpoints: they follow from the config.
             self.register_buffer(f"_maps_{index}", functional.adaptive_avg_pool1d(table, mels)[..., None], persistent=False)
@@ -358,7 +362,8 @@ class CombGan(nn.Module):
 
         The judgement of one depends on the others beside it: a batch of equal images is told from a batch of different ones.
         """
-        return self._discriminator(image, pitch, instrument, self._maps(pitch), self._stage())
+        comb = self._comb[pitch.clamp(0, _KEYS - 1)] if self._discriminator.listening else None
+        return self._discriminator(image, pitch, instrument, comb, self._stage())
 
 
 NET = CombGan
