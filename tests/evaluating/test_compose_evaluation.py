@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from songfoundry.cli import app
 from songfoundry.errors import ConfigError, DatasetError
 from songfoundry.evaluating.compose import FIVEGRAM, HELD_OUT, PROMPTS, REAL, REPEAT, UNIGRAM, evaluate_compose
+from songfoundry.playing import rendering
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +94,24 @@ def test_tables_and_json(evaluation, tmp_path):
     assert row["kept"][HELD_OUT]["lstm"]["n"] == 4
 
 
-def test_loudness_is_measured_on_what_is_played(place):
+def test_loudness_is_measured_on_the_file_as_it_is(place, monkeypatch):
     folder, archive = place
     heard = evaluate_compose(
         [tiny_music.system("lstm")], prompts=folder / "prompts", collections=[archive], files=0, variations=1, bars=2,
         baselines=False, copies=False, device="cpu", threads=1,
     )  # fmt: skip
     (sample,) = heard.samples
+    assert sample["key by Temperley"] in (True, False) and "by Temperley" in heard.as_markdown()
     # Random weights write a few extreme pitches, hard to even out: 1.6 dB are left of 3.8.
     assert abs(sample["loudness step"]) < 2
     assert sample["loudness"] is (abs(sample["loudness step"]) <= 1)
+    # Without the balance the file's own step is seen: nothing else evens it.
+    monkeypatch.setattr(rendering, "balance", lambda score, tick: rendering._scaled(score, lambda _, note: note.time >= tick, 0.25))
+    (soft,) = evaluate_compose(
+        [tiny_music.system("lstm")], prompts=folder / "prompts", collections=[archive], files=0, variations=1, bars=2,
+        baselines=False, copies=False, device="cpu", threads=1,
+    ).samples  # fmt: skip
+    assert soft["loudness step"] < -10 and soft["loudness"] is False
 
 
 def test_wrong_wishes_are_said(place, tmp_path, monkeypatch):

@@ -25,6 +25,16 @@ def test_transposition_moves_the_key_with_it(semitones):
     assert key.key_of(line(A_MINOR, semitones)) == (9 + semitones) % 12 + 12
 
 
+@pytest.mark.parametrize("semitones", range(12))
+def test_the_other_judge_hears_plain_keys_alike_and_mixed_ones_its_own_way(semitones):
+    assert key.key_of(line(C_MAJOR, semitones), key.TEMPERLEY) == semitones
+    assert key.key_of(line(A_MINOR, semitones), key.TEMPERLEY) == (9 + semitones) % 12 + 12
+    np.testing.assert_allclose(np.corrcoef(key.TEMPERLEY[0], np.roll(key.TEMPERLEY[5], -5))[0, 1], 1)
+    # White notes with much D and E: G major by the one, C major by the other.
+    drone = line([(60, 1), (62, 3), (64, 3), (65, 1), (67, 2), (69, 1), (71, 1)], semitones)
+    assert (key.key_of(drone), key.key_of(drone, key.TEMPERLEY)) == ((7 + semitones) % 12, semitones)
+
+
 def test_durations_and_not_counts_tell_the_key():
     tonic_long = line([(60, 12), (67, 6), (64, 6), (69, 0.25), (69, 0.25), (69, 0.25), (69, 0.25), (71, 0.5)])
     assert key.key_of(tonic_long) == 0

@@ -33,7 +33,7 @@ from songfoundry.evaluating.excerpts import (
 from songfoundry.evaluating.pages import Table, Tabled
 from songfoundry.metrics.copies import CopyIndex
 from songfoundry.metrics.distances import overlap_and_divergence
-from songfoundry.metrics.key import key_of, key_relation
+from songfoundry.metrics.key import TEMPERLEY, key_of, key_relation
 from songfoundry.metrics.metre import Metre, alike, estimate_metre, same
 from songfoundry.metrics.music import MEASURES, empty_bars, hanging_notes, measures
 from songfoundry.notes.tokens import tokenizer
@@ -86,7 +86,8 @@ class ComposeEvaluation(Tabled):
     def kept(self) -> dict[str, dict[str, dict[str, float]]]:
         """Say what was kept: group -> method -> name -> share of the samples (of those where it could be told) or sum."""
         shares = (
-            "metre", "tempo", "bar heard", "bar level heard", "beat heard", "key equal", "key equal or relative", "in scale", "loudness",
+            "metre", "tempo", "bar heard", "bar level heard", "beat heard", "key equal", "key equal or relative", "key by Temperley",
+            "in scale", "loudness",
         )  # fmt: skip
         result: dict[str, dict[str, dict[str, float]]] = {}
         for group in dict.fromkeys(sample["group"] for sample in self.samples):
@@ -247,8 +248,9 @@ def _sample(excerpt: Excerpt, heard: Metre | None, made, composer: _Recorder, lo
     ids, errors = composer.written[made.variation], composer.tokenizer.errors
     found["tokens"], found["invalid tokens"] = len(ids), errors([*composer.prompt, *ids]) - errors(composer.prompt)
     if loudness and len(wanted.notes):
-        played = rendering.render(again, rate=22050, split_tick=made.split_tick)
-        step = played.continuation_lufs - played.prompt_lufs
+        # The file as any player plays it: `compose` takes from its own sound files what is left of a step.
+        before, after = rendering.loudness_of_parts(again, made.split_tick)
+        step = after - before
         found["loudness step"] = step if math.isfinite(step) else None
         found["loudness"] = bool(abs(step) <= LOUDNESS_DB)
     return found
@@ -272,6 +274,7 @@ def _measured(excerpt: Excerpt, heard: Metre | None, music: Stretch, index: Copy
     key, pitched = key_of(excerpt.music.notes), music.notes.pitched
     found_key = key_of(music.notes)
     relation = key_relation(key, found_key) if key is not None else None
+    other = [key_of(notes, TEMPERLEY) for notes in (excerpt.music.notes, music.notes)]
     inside = float(scale_of(key)[pitched.pitches % 12].mean()) if key is not None and len(pitched) else None
     copy = index.longest(music.notes) if index is not None else None
     return {
@@ -280,6 +283,7 @@ def _measured(excerpt: Excerpt, heard: Metre | None, music: Stretch, index: Copy
         "beat heard": both and same(second.beat, heard.beat),
         "prompt's key": key, "key": found_key, "key equal": None if relation is None else relation == "equal",
         "key equal or relative": None if relation is None else relation != "neither", "in scale": inside,
+        "key by Temperley": None if other[0] is None else key_relation(*other) != "neither",
         "bars": music.bars, "notes": len(music.notes), "empty bars": empty_bars(music.notes, music.bar, music.bars),
         "hanging notes": hanging_notes(music.notes, music.bar * music.bars), **measures(music.notes, music.bar),
         "copy": copy.notes if copy else None, "copy different": copy.different if copy else None, "copy from": copy.piece if copy else None,
@@ -310,10 +314,19 @@ def _about(excerpts, variations, bars, prompt_bars, seed, collections, wishes, i
         f"{len(excerpts) - held} prompts, and {held} excerpts of {prompt_bars} bars from the test parts of {', '.join(collections)}; "
         f"{variations} variations of {bars} bars of each, seed {seed}; {told}."
     ]
+    if held:
+        said.append(
+            "Held-out excerpts are cut where metre and tempo do not change and have passed through tokens, so their tempi are levels that "
+            "tokens have; the prompts are files as they come, with tempi of their own."
+        )
+    said.append(
+        "Keys by Krumhansl and Kessler's profiles, which the lock on the key steers by too; equal or relative by Temperley's, which it does "
+        "not know."
+    )
     if loudness:
         said.append(
-            "Loudness: the integrated loudness (BS.1770) of prompt and continuation as the built-in orchestra plays them; of held-out "
-            "pieces in the first variation."
+            "Loudness: the integrated loudness (BS.1770) of prompt and continuation in the MIDI file that was written (its velocities are "
+            "balanced by the same meter and orchestra), as the built-in orchestra plays it; of held-out pieces in the first variation."
         )
     if index is not None:
         said.append(f"Copies are searched in the training parts of the same collections: {len(index):,} pitched notes.")

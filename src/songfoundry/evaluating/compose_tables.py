@@ -9,7 +9,7 @@ __all__ = ["markdown", "tables"]
 _KEPT = (
     ("metre", "metre"), ("tempo", "tempo"), ("bar heard", "bar, heard"), ("bar level heard", "bar or a level of it, heard"),
     ("beat heard", "beat, heard"), ("key equal", "key equal"), ("key equal or relative", "equal or relative"),
-    ("in scale", "notes in the prompt's scale"), ("loudness", "loudness within 1 dB"),
+    ("key by Temperley", "by Temperley"), ("in scale", "notes in the prompt's scale"), ("loudness", "loudness within 1 dB"),
 )  # fmt: skip
 
 
