@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--about", help="one line; default: that of the recipe")
     parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="checkpoints of the runs that this one was started from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the config")
+    parser.add_argument("--commit", help="that the training ran from, where the checkpoint could not tell: a copy of the code, say")
     parser.add_argument("--scores", nargs=2, action="append", default=[], metavar=("DATA", "JSON"))
     options = parser.parse_args()
     about = checkpoint.read_header(options.checkpoint)
@@ -115,7 +116,9 @@ def main() -> None:
             if amount in card:
                 card[amount] = round(card[amount] + before.get(amount, 0), 2)
     scored = {group: rows for data, path in options.scores for group, rows in scores(data, Path(path), options.name).items()}
-    card["scores"] = scored or card["scores"]
+    card["scores"] = scored or {f"{part} part of its data, crops": rows for part, rows in card["scores"].items()}
+    if options.commit:
+        card["versions"]["commit"] = options.commit
     target = checkpoint.WEIGHTS / f"{options.name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     settings, tensors = lightened(about, checkpoint.read_tensors(options.checkpoint))

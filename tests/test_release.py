@@ -23,7 +23,7 @@ ALIKE = {"n": 8, "frechet": 9.0, "floor of frechet": 3.0, "precision": 0.7, "rec
 def shipped(tmp_path, monkeypatch):
     """Release the tiny system as `kept`; gives it and the file."""
     system = tiny_notes.system()
-    card = {"about": "Tones", "steps": 6, "scores": {}}
+    card = {"about": "Tones", "steps": 6, "scores": {"validation": {"in_tune": 0.5}}, "versions": {"songfoundry": "0", "commit": None}}
     about = Checkpoint("note", system.config.model_dump(mode="json"), card)
     checkpoint.save(tmp_path / "trained.safetensors", system.state_dict(), about)
     judge = {"name": "judge", "hash": "abc"}
@@ -34,6 +34,10 @@ def shipped(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("release", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    script.main()
+    # And once more without an evaluation, to another name.
+    options = [*options[:-3], "--commit", "1234567"]
+    monkeypatch.setattr(sys, "argv", ["release.py", str(tmp_path / "trained.safetensors"), *options, "--name", "bare"])
     script.main()
     return system.eval(), tmp_path / "weights" / "kept.safetensors"
 
@@ -50,6 +54,8 @@ def test_a_shipped_model_of_notes_holds_the_generator_alone_and_makes_the_same_i
     card = checkpoint.read_header(file).card
     assert card["licence"] == "CC0-1.0"
     assert card["scores"]["notes: notes as asked for (n = 8), judge abc"]["within 50"] == 0.988
+    bare = checkpoint.read_header(file.with_name("bare.safetensors")).card
+    assert bare["scores"] == {"validation part of its data, crops": {"in_tune": 0.5}} and bare["versions"]["commit"] == "1234567"
 
 
 def test_half_a_game_is_not_trained(shipped, tmp_path):
