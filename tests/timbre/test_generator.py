@@ -72,7 +72,7 @@ def test_each_instrument_keeps_to_the_pitches_that_it_was_trained_at(tmp_path):
     ]  # fmt: skip
     high = generator.notes(66, timbre=bright)[0]
     assert "F#4 was not trained with bright (C4 to D4 were): made of D4, resampled" in high.said
-    assert len(high.samples) < len(generator.notes(62, timbre=bright)[0].samples), "played faster"
+    assert len(high.samples) == len(generator.notes(62, timbre=bright)[0].samples), "held, then played faster"
     assert generator.notes(66, timbre=hollow)[0].said == []
     for told in ({"bright": [0, 127], "hollow": "64"}, {"bright": [62, 60], "hollow": [64]}, {}):
         careless = NoteGenerator(tone_notes.save_model(tmp_path / "n.safetensors", told), "cpu", 1)

@@ -69,6 +69,29 @@ def test_what_fades_goes_on_fading_and_a_diminuendo_is_held(fade, later):
     assert edge(long[4000:]) < 1.05 * edge(wave)
 
 
+@pytest.mark.parametrize("pitch", [36, 60, 84])
+def test_what_must_last_is_held_by_its_flattest_stretch(pitch):
+    """Loud at first, even for half a second, then a fall of 20 dB a second: as nets make notes of winds."""
+    made = tone("bright", pitch)
+    time = np.arange(len(made)) / RATE
+    wave = (made * 10 ** (-np.interp(time, [0, 0.2, 0.3, 0.8, 1.6, 2.1], [0, 1, 4, 5, 21, 70]) / 20)).astype(np.float32)
+    sound = Sound(wave, RATE, hertz(pitch), lasts=True)
+    held = Stroke(sound, 6 * RATE, 2000).read(0, 6 * RATE)
+    assert 0.05 < sound.loop.start / RATE and sound.loop.end / RATE < 0.95 and sound.loop.decay == 0
+    assert abs(20 * np.log10(level(held, 5) / level(held, 0.6))) < 1.5
+    assert edge(held[RATE:]) < 1.05 * edge(wave) and abs(median_cents(held[RATE:], RATE, pitch)) < 1
+    # Every turn of the loop is as loud as the others: no pumping.
+    levels = [20 * np.log10(level(held, second, 0.1)) for second in np.arange(1, 5, 0.1)]
+    assert np.ptp(levels) < 1
+    assert find_loop(wave, RATE, hertz(pitch)) is None or find_loop(wave, RATE, hertz(pitch)).decay > 0, "unknown: it goes by the sound"
+
+
+def test_what_is_struck_fades_where_a_net_made_it_stand():
+    sound = Sound(tone("bright", 48), RATE, hertz(48), lasts=False)
+    wave = sound.read(0, 6 * RATE, looped=True)
+    assert 20 * np.log10(level(wave, 5) / level(wave, 3)) == pytest.approx(-8, abs=1)
+
+
 @pytest.mark.parametrize("name", ["bell", "plucked"])
 def test_what_dies_is_let_die(name):
     stroke = Stroke(Sound(tone(name, 60), RATE, hertz(60)), 5 * RATE, 800)

@@ -1,6 +1,7 @@
 """Make notes with a model that is loaded once: batches of any pitches, instruments, velocities and lengths, the same by seed."""
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from songfoundry.metrics.pitch import median_cents
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
 from songfoundry.timbre.pitches import hertz, parse_pitches, pitch_name
+from songfoundry.timbre.programs import sustains
 from songfoundry.timbre.shaping import Sound, Stroke, brightened, release_seconds, skipped
 from songfoundry.timbre.timbres import Timbre, load_timbre
 
@@ -35,6 +37,10 @@ _LEVEL = 0.95
 _HIGHEST = 0.45
 """Share of the rate up to which a fundamental is heard; higher notes are made at `_HIGH_RATE`."""
 _HIGH_RATE = 48000
+_SILENT = 0.1
+"""Share of its loudest 0.2 s below which a held note's end has died away: 20 dB."""
+_MOST_FASTER = 64
+"""A note that is played up to so much faster is held first, so that it is as long as others."""
 _MEASURED = (20, 108)
 """Pitches that `songfoundry.metrics.pitch.median_cents` can tell from their octaves."""
 
@@ -162,8 +168,9 @@ class NoteGenerator(Engine):
     ) -> list[GeneratedNote]:  # fmt: skip
         """Make one note of each timbre and pitch, as `notes` does.
 
-        A note shorter than the model makes it is released earlier; one that is longer is held by its steady part, unless it dies by
-        itself. A pitch that was not trained with the timbre's instrument is the nearest one that was, resampled.
+        A note shorter than the model makes it is released earlier; one that is longer is held by its steady part; of an instrument that
+        is struck or plucked it goes on fading, which is said where little is left of it. A pitch that was not trained with the timbre's
+        instrument is the nearest one that was, resampled.
 
         Raises
         ------
@@ -178,7 +185,7 @@ class NoteGenerator(Engine):
         for first in range(0, len(pitches), _BATCH):
             part = slice(first, first + _BATCH)
             for timbre, pitch, wave in zip(timbres[part], pitches[part], self.waves(timbres[part], pitches[part], rate), strict=True):
-                wave = self._shaped(brightened(wave, rate, hertz(pitch), velocity), rate, pitch, duration)
+                wave, died = self._shaped(brightened(wave, rate, hertz(pitch), velocity), rate, pitch, duration, self.lasts(timbre))
                 wave *= np.float32(_LEVEL * (velocity / 127) ** 2 / max(float(np.abs(wave).max()), 1e-9))
                 note = GeneratedNote(wave, rate, pitch, velocity, timbre)
                 note.cents = _cents(wave, rate, pitch)
@@ -187,6 +194,8 @@ class NoteGenerator(Engine):
                     note.said.append(f"{pitch_name(pitch)} was not trained with {known}: made of {pitch_name(near)}, resampled")
                 if rate != self.rate and pitch == max(pitches):
                     note.said.append(f"{pitch_name(pitch)} needs more than {self.rate} Hz: written at {rate} Hz")
+                if died:
+                    note.said.append(f"{timbre.name} dies away before {duration:g} s are over: its end is more than 20 dB softer")
                 made.append(note)
             stop = progress is not None and progress(len(made) / len(pitches)) is False
             if stop or (cancel is not None and cancel.is_set()):
@@ -205,6 +214,13 @@ class NoteGenerator(Engine):
         low, high = self.range(timbre)
         return min(max(pitch, low), high)
 
+    def lasts(self, timbre: Timbre) -> bool | None:
+        """Tell whether a timbre's notes last as long as they are played, by what most of it is; None where names do not say."""
+        shares = {True: 0.0, False: 0.0, None: 0.0}
+        for name, weight in zip(timbre.instruments, timbre.instrument, strict=True):
+            shares[sustains(name)] += float(weight) ** 2
+        return max(shares, key=shares.__getitem__)
+
     def waves(self, timbres: Sequence[Timbre], pitches: Sequence[int], rate: int | None = None) -> list[np.ndarray]:
         """Make notes as the model does, at any pitch.
 
@@ -214,7 +230,8 @@ class NoteGenerator(Engine):
 
         Returns
         -------
-        notes : float32 (samples,) each, peak 1; `seconds` long, less where a pitch above the trained ones needs resampling.
+        notes : float32 (samples,) each, peak 1; `seconds` long, more where a pitch below the trained ones needs resampling. One above is
+            held before it is resampled, as long as it does not die by itself.
         """
         near = [self.trained(pitch, timbre) for timbre, pitch in zip(timbres, pitches, strict=True)]
         # On a CPU, batches save no time, and one by one a note is the same bits whatever is made beside it.
@@ -223,7 +240,9 @@ class NoteGenerator(Engine):
         for first in range(0, len(pitches), step):
             part = slice(first, first + step)
             made = self._batch(timbres[part], near[part])
-            for wave, pitch, base in zip(made, pitches[part], near[part], strict=True):
+            for wave, timbre, pitch, base in zip(made, timbres[part], pitches[part], near[part], strict=True):
+                if pitch > base:
+                    wave = self._longer(wave, timbre, base, min(2.0 ** ((pitch - base) / 12), _MOST_FASTER))
                 faster = 2.0 ** ((pitch - base) / 12) * self.rate / (rate or self.rate)
                 if faster != 1:
                     wave = soxr.resample(wave, faster, 1.0)
@@ -241,15 +260,25 @@ class NoteGenerator(Engine):
         with self.threaded(), torch.inference_mode():
             return self.system.notes(latent, torch.tensor(pitches, device=self.device), instrument).float().cpu().numpy()
 
-    def _shaped(self, wave: np.ndarray, rate: int, pitch: int, duration: float | None) -> np.ndarray:
-        """Give a note its length."""
-        sound = Sound(wave, rate, hertz(pitch))
+    def _longer(self, wave: np.ndarray, timbre: Timbre, pitch: int, times: float) -> np.ndarray:
+        """Hold a note so many times as long as it was made, its release as much slower."""
+        whole = round(times * len(wave))
+        release = round(times * release_seconds(self.seconds) * self.rate)
+        stroke = Stroke(Sound(wave, self.rate, hertz(pitch), self.lasts(timbre)), whole - release, release)
+        return stroke.read(0, whole) if stroke.looped else wave
+
+    @staticmethod
+    def _shaped(wave: np.ndarray, rate: int, pitch: int, duration: float | None, lasts: bool | None) -> tuple[np.ndarray, bool]:
+        """Give a note its length; and tell whether it has died before its end."""
+        sound = Sound(wave, rate, hertz(pitch), lasts)
         if duration is None:
-            return sound.samples
+            return sound.samples, False
         whole = round(duration * rate)
         release = min(round(release_seconds(duration) * rate), whole // 2)
         held = whole - release
-        return Stroke(sound, held, release, skipped(sound, held)).read(0, whole)
+        made = Stroke(sound, held, release, skipped(sound, held)).read(0, whole)
+        last = made[held - min(held, round(0.1 * rate)) : held]
+        return made, math.sqrt(float(np.square(last, dtype=np.float64).mean())) < _SILENT * sound.loudest
 
 
 def find(name: str | os.PathLike) -> Path:

@@ -192,7 +192,8 @@ class Player:
         for key in missing:
             pitch = hertz(key[2])
             wave = brightened(waves[key[:3]], self._rate, pitch, round((key[3] + 0.5) / _LAYERS * 127))
-            found[key] = self._keep(self._name(key, roles), Sound(wave, self._rate, pitch))
+            lasts = self.generator.lasts(roles[key[0]].timbre(key[1]))
+            found[key] = self._keep(self._name(key, roles), Sound(wave, self._rate, pitch, lasts))
         return found
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["PROGRAMS_OF_SOUNDS", "instrument_for"]
+__all__ = ["PROGRAMS_OF_SOUNDS", "instrument_for", "sustains"]
 
 PROGRAMS_OF_SOUNDS = range(115, 128)
 """Struck percussion and sound effects: no pitch to speak of, left to the built-in orchestra."""
@@ -55,6 +55,26 @@ _FAMILIES: tuple[tuple[range, tuple[str, ...]], ...] = (
     (range(111, 112), ("shanai", "oboe", *_REEDS)),
     (range(112, 115), ("bell", "mallet", "vibraphone", "marimba", *_KEYS)),
 )
+
+# What is struck or plucked, whose notes die by themselves; and what is blown, bowed or sung, and lasts as long as it is played.
+_DYING = (
+    "piano", "keyboard", "harp", "celesta", "clavi", "guitar", "banjo", "mandolin", "ukulele", "sitar", "koto", "shamisen", "dulcimer",
+    "kalimba", "marimba", "vibraphone", "xylophone", "glockenspiel", "mallet", "bell", "timpani", "plucked", "pizzicato", "music_box",
+    "electric_bass",
+)  # fmt: skip
+_LASTING = (
+    "flute", "piccolo", "recorder", "whistle", "sax", "clarinet", "oboe", "horn", "bassoon", "bagpipe", "shanai", "reed", "trumpet",
+    "cornet", "trombone", "tuba", "brass", "violin", "viola", "cello", "double_bass", "contrabass", "fiddle", "string", "organ",
+    "accordion", "harmonica", "voice", "vocal", "choir", "lead", "pad", "bright", "hollow", "soft",
+)  # fmt: skip
+
+
+def sustains(name: str) -> bool | None:
+    """Tell by an instrument's name whether its notes last (True) or die by themselves (False); None where the name does not say."""
+    plain = name.lower().replace(" ", "_").replace("-", "_").replace("harmonica", "reed")
+    if any(word in plain for word in _DYING):
+        return False
+    return True if any(word in plain for word in _LASTING) else None
 
 
 def instrument_for(program: int, instruments: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Shape a note that a net made: velocity, release, and its steady part gone round and round where it must last longer.
 
-A loop is found on the sound alone: the steady part's own fading (a guitar's, say) is taken away, two places whose waves lie on each
-other are joined by a cross-fade that keeps the power, and the fading is laid on again for as long as the note is held.
+Two places whose waves lie on each other are joined by a cross-fade that keeps the power. What a wind or a bow holds is gone round in its
+flattest stretch, evened out; of a string or a bar the fading is taken away, and laid on again for as long as the note is held.
 """
 
 import math
@@ -21,7 +21,17 @@ _SHORTEST = 0.2
 _STEEP = 6.0
 """A fall of so many dB in 80 ms is a release, or a sound that dies by itself."""
 _FADES, _FASTEST = 6.0, 35.0
-"""dB a second: what fades less is held, what fades more is let die."""
+"""dB a second: what fades less is held, what fades more is let die; of an instrument that is not known."""
+_SLOWEST = 4.0
+"""dB a second: what is struck or plucked fades so fast at least."""
+_LEAST = 0.12
+"""Seconds of a stretch, at least, that is gone round where a note must last."""
+_WORTH = 20.0
+"""dB that a stretch of a second is worth, times the root of its seconds up to one: a longer one sounds less like a loop."""
+_STEP = 0.05
+"""Seconds between the places where stretches begin and end."""
+_COURSE = 0.2
+"""Seconds over which a level is evened out at most; what is faster (a vibrato) stays."""
 _BEFORE_RELEASE = 0.06
 _SILENT = -120.0
 _CROSS = 0.08
@@ -37,7 +47,8 @@ class Loop:
     """Say how a sound goes on: samples `start` to `end` are gone through again and again, joined over `cross` samples.
 
     Its level falls by `slope` nepers a sample where it was made, and by `decay` where it is gone round; `match` is how well the joined
-    waves agree, 1 for the same.
+    waves agree, 1 for the same. `lift`: float64 (cross + end - start,), nepers by which samples `start` - `cross` to `end` are raised,
+    so that the level is that of `start` throughout.
     """
 
     start: int
@@ -46,6 +57,7 @@ class Loop:
     slope: float
     decay: float
     match: float
+    lift: np.ndarray
 
 
 class Sound:
@@ -53,11 +65,11 @@ class Sound:
 
     Parameters
     ----------
-    samples : float32 (samples,). rate : Hz. hertz : its fundamental.
+    samples : float32 (samples,). rate : Hz. hertz : its fundamental. lasts : as of `find_loop`.
     """
 
-    def __init__(self, samples: np.ndarray, rate: int, hertz: float):
-        self.rate, self.hertz = rate, hertz
+    def __init__(self, samples: np.ndarray, rate: int, hertz: float, lasts: bool | None = None):
+        self.rate, self.hertz, self.lasts = rate, hertz, lasts
         fade = min(len(samples), round(_FADE_OUT * rate))
         self.samples = samples.astype(np.float32)
         self.samples[len(samples) - fade :] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1, dtype=np.float32) / fade)
@@ -70,7 +82,7 @@ class Sound:
     @cached_property
     def loop(self) -> Loop | None:
         """Find how it goes on; None where it dies by itself."""
-        return find_loop(self.samples, self.rate, self.hertz)
+        return find_loop(self.samples, self.rate, self.hertz, self.lasts)
 
     @cached_property
     def onset(self) -> int:
@@ -89,8 +101,7 @@ class Sound:
     def _body(self) -> np.ndarray:
         """Make what is gone round: float32 (end - start,), its fading taken away, its end flowing into its beginning."""
         loop = self.loop
-        place = np.arange(loop.start - loop.cross, loop.end)
-        flat = self.samples[place] * np.exp(loop.slope * (place - loop.start))
+        flat = self.samples[loop.start - loop.cross : loop.end] * np.exp(loop.lift)
         before, body = flat[: loop.cross], flat[loop.cross :].copy()
         angle = (np.arange(loop.cross) + 0.5) / loop.cross * (np.pi / 2)
         out, into = np.cos(angle), np.sin(angle)
@@ -193,20 +204,24 @@ def brightened(samples: np.ndarray, rate: int, hertz: float, velocity: int) -> n
     return (out * math.sqrt(float(np.square(samples, dtype=np.float64).sum()) / max(float((out**2).sum()), 1e-20))).astype(np.float32)
 
 
-def find_loop(samples: np.ndarray, rate: int, hertz: float) -> Loop | None:
+def find_loop(samples: np.ndarray, rate: int, hertz: float, lasts: bool | None = None) -> Loop | None:
     """Find where a note can be gone round; None where it is too short, or dies by itself.
+
+    `lasts`: whether the instrument's notes last as long as it is played (its flattest stretch is held, evened out) or die (its fading
+    goes on); None to go by the sound: a slow diminuendo is held, what fades faster goes on fading.
 
     The two places are those whose waves lie on each other best (both alike in shape, phase and level): the greatest
     2 a·b / (a·a + b·b) over all pairs with one end held fast.
     """
-    part = _steady(samples, rate, hertz)
+    part = _flattest(samples, rate, hertz) if lasts else _steady(samples, rate, hertz)
     if part is None:
         return None
     begin, end, slope = part
-    flat = samples[begin:end] * np.exp(slope * np.arange(end - begin))
+    lift = _evening(samples, begin, end, rate, hertz) if lasts else slope * np.arange(end - begin)
+    flat = samples[begin:end] * np.exp(lift)
     period = rate / hertz
     cross = min(max(round(_CROSS * rate), math.ceil(3 * period)), len(flat) // 4)
-    least = max(round(0.4 * len(flat)), math.ceil(4 * period))
+    least = max(round(0.4 * len(flat)), min(round(0.2 * rate), round(0.65 * len(flat))), math.ceil(4 * period))
     if least + cross > len(flat):
         return None
     last, field = flat[-cross:], flat[: len(flat) - least]
@@ -216,9 +231,48 @@ def find_loop(samples: np.ndarray, rate: int, hertz: float) -> Loop | None:
     power = np.cumsum(np.pad(field**2, (1, 0)))
     likeness = 2 * product / (power[cross:] - power[:-cross] + float(last @ last) + 1e-12)
     at = int(likeness.argmax())
+    neper = rate * 20 / math.log(10)
     # A player's slow diminuendo is not gone on with; what a string or a bar loses is.
-    decay = slope if slope * rate * 20 / math.log(10) >= _FADES else 0.0
-    return Loop(begin + at + cross, end, cross, slope, decay, float(np.clip(likeness[at], 0, 1)))
+    decay = {True: 0.0, False: max(slope, _SLOWEST / neper), None: slope if slope * neper >= _FADES else 0.0}[lasts]
+    return Loop(begin + at + cross, end, cross, slope, decay, float(np.clip(likeness[at], 0, 1)), lift[at:] - lift[at + cross])
+
+
+def _flattest(samples: np.ndarray, rate: int, hertz: float) -> tuple[int, int, float] | None:
+    """Find the stretch that a note is best held by, as `_steady` does: loud, even and long, between attack and release."""
+    level, hop = _envelope(samples, rate, hertz)
+    if level.max() < _SILENT:
+        return None
+    loud = level > level.max() - 20
+    begin = int(np.argmax(level > np.median(level[loud]) - 3)) + round(_ATTACK / _HOP)
+    end = min(int(np.flatnonzero(loud)[-1]) + 1, (len(samples) - round(_FADE_OUT * rate)) // hop)
+    least = math.ceil(max(_LEAST * rate, 8 * rate / hertz) / hop)
+    smooth = _smoothed(level, round(0.1 / _HOP))
+    best: tuple[float, int, int] | None = None
+    step = round(_STEP / _HOP)
+    for first in range(begin, end - least + 1, step):
+        part = smooth[first:end]
+        count = np.arange(1, len(part) + 1)
+        unevenness = np.maximum.accumulate(part) - np.minimum.accumulate(part)
+        worth = np.cumsum(part) / count - unevenness + _WORTH * np.sqrt(np.minimum(count * _HOP, 1))
+        at = int(worth[least - 1 :].argmax()) + least
+        if best is None or worth[at - 1] > best[0]:
+            best = float(worth[at - 1]), first, first + at
+    return None if best is None else (best[1] * hop, best[2] * hop, 0.0)
+
+
+def _evening(samples: np.ndarray, begin: int, end: int, rate: int, hertz: float) -> np.ndarray:
+    """Give what makes a stretch's slow course even, float64 (end - begin,), nepers."""
+    level, hop = _envelope(samples, rate, hertz)
+    seconds = min(_COURSE, (end - begin) / rate / 3)
+    course = _smoothed(level[begin // hop : end // hop + 1], max(1, round(seconds / _HOP)))
+    places = (np.arange(begin, end) - begin) / hop
+    return np.interp(places, np.arange(len(course)), -course) / (20 / math.log(10))
+
+
+def _smoothed(level: np.ndarray, frames: int) -> np.ndarray:
+    """Take the mean of levels in dB over so many frames, fewer at the ends."""
+    window = np.ones(frames)
+    return np.convolve(level, window, "same")[: len(level)] / np.convolve(np.ones(len(level)), window, "same")[: len(level)]
 
 
 def _steady(samples: np.ndarray, rate: int, hertz: float) -> tuple[int, int, float] | None:
