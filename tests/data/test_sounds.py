@@ -57,6 +57,18 @@ def test_clips_come_again_each_time_at_another_level(tmp_path):
     assert torch.equal(sounds(folder, clips=3, gain_db=0)[0]["waveform"], sounds(folder, clips=3, gain_db=0)[3]["waveform"])
 
 
+def test_some_examples_end_early(tmp_path):
+    folder = write_songs(tmp_path / "songs")
+    made, whole = sounds(folder, short=0.5), sounds(folder)
+    lengths = []
+    for number in range(40):
+        one, same = made[number]["waveform"], whole[number]["waveform"]
+        lengths.append(int(one.nonzero().max()) + 1)
+        assert torch.equal(one[: lengths[-1]], same[: lengths[-1]])
+    ended = [length for length in lengths if length < 3990]
+    assert 10 < len(ended) < 30 and 200 <= min(ended) < 1500 and max(ended) > 2500
+
+
 def test_held_out_songs_are_never_drawn(tmp_path):
     # The one training song has a quiet tone; what is held out is loud.
     write_song(tmp_path / "songs/train", "a", stems=("vocals",))

@@ -12,6 +12,7 @@ from songfoundry.encoding.encoder import Encoder
 from songfoundry.encoding.latents import between
 from songfoundry.encoding.vocoding import waveform_blocks
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
+from songfoundry.nets.posterior import Posterior
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_any_length_and_rate_comes_back_as_long_as_it_was(vae, ae64, rate, secon
 
 def test_windows_of_one_length_overlap_and_their_images_are_cross_faded(ae64):
     found = ae64.encode(noise(3.0), RATE)
-    # 188 frames in windows of 64, 48 apart.
+    # 188 frames in windows of 64, 48 apart, the last one at the end.
     assert found.values.shape == (1, 8, 4) and found.hop == 48
     images = torch.cat(list(ae64.images(found)), 3)
     alone = [ae64.system.decode(torch.from_numpy(found.values[:, :, [n]])).detach() for n in range(4)]
@@ -74,6 +75,21 @@ def test_windows_of_one_length_overlap_and_their_images_are_cross_faded(ae64):
     assert torch.allclose(images[..., 16:48], alone[0][..., 16:48]) and torch.allclose(images[..., 64:96], alone[1][..., 16:48])
     shared = images[..., 48:64]
     assert torch.allclose(shared[..., 8], (alone[0][..., 56] * 7.5 + alone[1][..., 8] * 8.5) / 16, atol=1e-5)
+    assert torch.allclose(images[..., 160:], alone[3][..., 36:])
+    faded = torch.lerp(alone[2][..., 28:], alone[3][..., :36], torch.arange(0.5, 36) / 36)
+    assert torch.allclose(images[..., 124:160], faded, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [65, 100, 112, 113, 160])
+def test_no_window_is_filled_up_with_silence_where_the_sound_is_long_enough(ae64, frames, monkeypatch):
+    sound, seen = noise(frames * 128 / RATE), []
+    monkeypatch.setattr("songfoundry.encoding.encoder._CHUNK", 40)
+    monkeypatch.setattr(ae64.system, "encode", lambda images: seen.append(images) or Posterior(torch.zeros(1, 8, 1)))
+    found = ae64.encode(sound, RATE)
+    whole = ae64.system.images(torch.from_numpy(sound))
+    assert torch.allclose(seen[-1], whole[..., -64:], atol=1e-4) and len(seen) == found.values.shape[2] == 1 + -(-(frames - 64) // 48)
+    monkeypatch.setattr(ae64.system, "decode", lambda latents: seen.pop(0).clone())
+    assert torch.allclose(torch.cat(list(ae64.images(found)), 3), whole, atol=1e-4), "every frame is put where it came from"
 
 
 def test_silence_stays_finite_and_levels_go_through(vae):

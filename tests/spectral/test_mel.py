@@ -65,6 +65,14 @@ def test_magnitudes_are_not_negative_and_have_the_same_mel():
     assert more < few
 
 
+def test_what_is_soft_weighs_as_much_as_what_is_loud_down_to_the_floor():
+    mel = LogMel(floor=1e-5, mels=128, reference=1.0)
+    image = mel(torch.cat([note(45), note(80)]))
+    wanted, found = mel.amplitude(image), mel.weights @ mel.magnitude(image)
+    there = (wanted > 1e-5) & (wanted < 1e-4)
+    assert there.sum() > 1000 and (20 * torch.log10(found[there] / wanted[there])).abs().mean() < 0.03
+
+
 def error(image, again):
     """Average the distance of two images in dB, where the first is above its floor."""
     return float(30 * (again - image).abs()[image > -1 + 1e-3].mean())

@@ -25,6 +25,8 @@ HERTZ = (440.0, 880.0, 1320.0, 1760.0)
 _SILENT = 10 ** (-60 / 20)
 """Root mean square below which a crop is drawn again."""
 _TRIES = 8
+_SHORTEST = 0.05
+"""Part of an example that sounds at least, where it ends early."""
 _TONES = 8
 """Test tones that stand for held-out sounds."""
 
@@ -37,7 +39,8 @@ class SoundsConfig(Config):
     `rate`: Hz; `seconds`: length of an example; `stems`: those that are drawn, all as likely, "mixture" being the sum of a song's
     stems; `clips`: number of training clips, drawn once by the seed and met again and again (0: every example is a new one);
     `gain_db`: standard deviation of an example's level about its own; `harmonics`: share of examples that are test tones, 440, 880,
-    1320 and 1760 Hz of varied amplitudes and noise (1 needs no folders at all); `excerpt`: seconds of each held-out sound.
+    1320 and 1760 Hz of varied amplitudes and noise (1 needs no folders at all); `short`: share of examples that end early, with silence
+    after it, as a sound does that is shorter than a net's window; `excerpt`: seconds of each held-out sound.
     """
 
     name: str = "sounds"
@@ -48,6 +51,7 @@ class SoundsConfig(Config):
     clips: NonNegativeInt = 0
     gain_db: NonNegativeFloat = 4.0
     harmonics: Annotated[float, Field(ge=0, le=1)] = 0.0
+    short: Annotated[float, Field(ge=0, le=1)] = 0.0
     excerpt: PositiveFloat = 6.0
 
 
@@ -111,6 +115,9 @@ class Sounds:
             waveform = self._crop(rng)
         gain = 10 ** (config.gain_db * np.random.default_rng((self.seed, number, 1)).normal() / 20)
         waveform = waveform * np.float32(min(gain, 1 / max(float(np.abs(waveform).max()), 1e-9)))
+        ends = np.random.default_rng((self.seed, number, 2))
+        if ends.random() < config.short:
+            waveform[int(ends.uniform(_SHORTEST, 1) * self.samples) :] = 0
         return {"waveform": torch.from_numpy(waveform)}
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:

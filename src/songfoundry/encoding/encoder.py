@@ -1,7 +1,8 @@
 """Encode and decode sound with a model that is loaded once: any length, rate and number of channels, streamed.
 
 Each channel is encoded by itself. A net that takes any length gets windows with as much sound around them as it can see, so that latents
-and images are those of the whole at once; one that knows but one length gets windows that overlap, and its images are cross-faded.
+and images are those of the whole at once; one that knows but one length gets windows that overlap, the last one at the sound's end, and
+its images are cross-faded.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from songfoundry.encoding.latents import MAX_CHANNELS, Latents
 from songfoundry.encoding.vocoding import check_vocoder, waveform_blocks
 from songfoundry.engine import Engine
 from songfoundry.errors import Cancelled, ConfigError, InputError
-from songfoundry.systems.codec import Codec
+from songfoundry.systems.codec import Codec, window_starts
 
 __all__ = ["DEFAULT_MODEL", "Encoder", "find"]
 
@@ -158,9 +159,9 @@ class Encoder(Engine):
 
     def images(self, latents: Latents) -> Iterator[Tensor]:
         """Decode latents into a stream of images, float32 (channels, 1, mels, frames) in [-1, 1]: a frame for each hop begun."""
-        left = -(-latents.samples // self.system.config.hop)
+        frames = left = -(-latents.samples // self.system.config.hop)
         values = torch.from_numpy(latents.values).to(self.device)
-        pieces = self._faded(values) if self.window is not None else self._joined(values)
+        pieces = self._faded(values, frames) if self.window is not None else self._joined(values)
         for image in pieces:
             image = image[..., :left]
             left -= image.shape[-1]
@@ -176,18 +177,18 @@ class Encoder(Engine):
             image = self.system.decode(values[:, :, first:stop])
             yield image[..., (start - first) * stride : (start - first + size) * stride]
 
-    def _faded(self, values: Tensor) -> Iterator[Tensor]:
+    def _faded(self, values: Tensor, frames: int) -> Iterator[Tensor]:
         """Decode windows one by one and cross-fade them: images, not waveforms, whose phases would cancel."""
-        shared = self.window - self.hop
-        ramp = ((torch.arange(shared) + 0.5) / shared).to(values)
+        starts = window_starts(frames, self.window, self.hop)
         held: Tensor | None = None
-        for step in range(values.shape[2]):
+        for step, (start, following) in enumerate(zip(starts, [*starts[1:], starts[-1] + self.window], strict=True)):
             image = self.system.decode(values[:, :, step : step + 1])
             if held is not None:
+                shared = held.shape[3]
+                ramp = ((torch.arange(shared) + 0.5) / shared).to(values)
                 image[..., :shared] = held * (1 - ramp) + image[..., :shared] * ramp
-            held = image[..., self.hop :].clone()
-            yield image[..., : self.hop]
-        yield held
+            held = image[..., following - start :].clone()
+            yield image[..., : following - start]
 
     def check(self, latents: Latents) -> None:
         """Refuse latents of another model, or of fewer steps than their length needs, by `ConfigError`."""
@@ -221,7 +222,7 @@ class Encoder(Engine):
             raise ConfigError(f"expected a prior among {', '.join(PRIORS)}, found {prior!r}: choose one of them")
         samples = round(seconds * self.rate)
         frames = -(-samples // self.system.config.hop)
-        steps = -(-frames // self.hop) if self.window is None else 1 + max(0, -((self.window - frames) // self.hop))
+        steps = -(-frames // self.hop) if self.window is None else len(window_starts(frames, self.window, self.hop))
         noise = np.random.default_rng([seed, number]).standard_normal((steps, self.latent))
         values = noise if prior == "normal" else self._fitted(noise)
         return Latents(np.ascontiguousarray(values.T[None], np.float32), self.rate, samples, self.hop, self.hash, self.name)
@@ -288,14 +289,17 @@ def _images(front, blocks: Iterable[np.ndarray], device: torch.device) -> Iterat
 
 
 def _cut(images: Iterator[Tensor], window: int, hop: int) -> Iterator[Tensor]:
-    """Cut a stream into windows of a length, `hop` frames apart, the last one filled up with silence."""
-    held: Tensor | None = None
+    """Cut a stream into the windows of `window_starts`; what is shorter than one is filled up with silence."""
+    held, last = None, None
     for image in images:
         held = image if held is None else torch.cat((held, image), 3)
         while held.shape[3] > window:
-            yield held[..., :window]
+            last = held[..., :window]
+            yield last
             held = held[..., hop:]
-    if held is not None:
+    if last is not None:
+        yield torch.cat((last[..., :hop], held), 3)[..., -window:]
+    elif held is not None:
         yield torch.nn.functional.pad(held, (0, window - held.shape[3]), value=-1)
 
 

@@ -115,8 +115,8 @@ class LogMel(nn.Module):
         """
         with torch.autocast(image.device.type, enabled=False):
             mel = self.amplitude(image)
-            # Of what is silent beside its item the size does not matter, only that 1 / mel^2 stays finite.
-            weigh = 1 / mel.clamp(min=1e-4 * (self.reference or 1.0)) ** 2
+            # Of what is silent the size does not matter, only that 1 / mel^2 stays finite.
+            weigh = 1 / mel.clamp(min=min(1e-4, self.floor) * (self.reference or 1.0)) ** 2
             found = (self.weights.T / self.weights.sum(0)[:, None].clamp(min=1e-9)) @ mel
             wanted = self.weights.T @ (weigh * mel)
             for _ in range(iterations):

@@ -15,7 +15,7 @@ from songfoundry.spectral.frames import Frames
 from songfoundry.spectral.mel import LogMel, Phase
 from songfoundry.systems import Artifact, codec_pictures
 
-__all__ = ["SYSTEM", "Codec", "CodecConfig"]
+__all__ = ["SYSTEM", "Codec", "CodecConfig", "window_starts"]
 
 _LARGEST_RATIO = 100.0
 """By how much a decoded mel may differ from the true one in the loss on spectra: 40 dB either way."""
@@ -29,13 +29,14 @@ class CodecConfig(Config):
     """Say what the system is: net by name and preset, the images that it sees, what it is trained for.
 
     `net_options` override single values of the preset. An image has `n_mels` bands of `rate` / 2 and a frame for each `hop` samples;
-    `floor` is the amplitude below full scale that counts as silence, 1e-4 is -80 dB. `frames`: of a training window, and of
-    every window for nets that know but one length; `latent_dim`: numbers of a latent.
+    `floor` is the amplitude below full scale that counts as silence, 1e-5 is -100 dB: what is scored goes 80 dB down from a sound's own
+    peak, and stems are 20 dB below full scale. `frames`: of a training window, and of every window for nets that know but one length;
+    `latent_dim`: numbers of a latent.
 
-    Weights of the losses: `l1` and `mse` of images (in [-1, 1]); `stft`, spectral convergence and log magnitude at the resolutions
-    `stft_sizes`, of the first `stft_items` sounds of a batch (0: all), for it is the dearest of them; `kl`, of the divergence from a
-    standard normal in nats a unit and step, reached after `kl_warmup` steps, where each unit has `free_bits` nats that cost nothing
-    (Kingma et al. 2016, section C.8).
+    Weights of the losses: `l1` and `mse` of images (in [-1, 1], so that an error in dB counts less the lower the floor is); `stft`,
+    spectral convergence and log magnitude at the resolutions `stft_sizes`, of the first `stft_items` sounds of a batch (0: all), for it
+    is the dearest of them; `kl`, of the divergence from a standard normal in nats a unit and step, reached after `kl_warmup` steps,
+    where each unit has `free_bits` nats that cost nothing (Kingma et al. 2016, section C.8).
     """
 
     name: str = "codec"
@@ -46,7 +47,7 @@ class CodecConfig(Config):
     n_mels: PositiveInt = 128
     n_fft: PositiveInt = 1024
     hop: PositiveInt = 256
-    floor: float = Field(1e-4, gt=0, lt=1)
+    floor: float = Field(1e-5, gt=0, lt=1)
     frames: PositiveInt = 256
     latent_dim: PositiveInt = 64
     l1: NonNegativeFloat = 1.0
@@ -121,6 +122,11 @@ class Codec(nn.Module):
     def steps_a_second(self) -> float:
         """Latents of a second of sound, where windows do not overlap."""
         return self.config.rate / self.config.hop / self.net.stride
+
+    @property
+    def depth(self) -> float:
+        """How many dB an image shows."""
+        return -20 * math.log10(self.config.floor)
 
     def phases(self) -> dict[str, list[nn.Parameter]]:
         """Name the one set of parameters."""
@@ -219,16 +225,19 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def through(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """Send waveforms (batch, samples) of any length through the net, windows side by side: images before and after, of one shape."""
+        """Send waveforms (batch, samples) of any length through the net, images before and after, of one shape.
+
+        Windows lie side by side, the last one at the end of the sound; one that is longer than the sound is filled up with silence.
+        """
         images = self.images(waveform)
-        frames = images.shape[-1]
-        window = self.net.window or self.net.stride
-        whole = functional.pad(images, (0, -frames % window), value=-1)
-        if self.net.window:
-            cut = whole.unflatten(3, (-1, window)).movedim(3, 1).flatten(0, 1)
-            made = self.decode(self.encode(cut).mean).unflatten(0, (len(images), -1)).movedim(1, 3).flatten(3)
-        else:
-            made = self.decode(self.encode(whole).mean)
+        frames, window = images.shape[-1], self.net.window
+        if not window:
+            whole = functional.pad(images, (0, -frames % self.net.stride), value=-1)
+            return images, self.decode(self.encode(whole).mean)[..., :frames]
+        whole = functional.pad(images, (0, max(0, window - frames)), value=-1)
+        made = torch.empty_like(whole)
+        for start in window_starts(frames, window, window):
+            made[..., start : start + window] = self.decode(self.encode(whole[..., start : start + window]).mean)
         return images, made[..., :frames]
 
     @torch.no_grad()
@@ -237,14 +246,15 @@ class Codec(nn.Module):
 
         Returns
         -------
-        scores : "mse" and "mae" of the image's 80 dB scaled to [0, 1]; "db", the mean absolute error in dB; "stem.db", the same by
-            stem; "beside mean frame", the squared error beside that of the sound's mean frame; "mean" = -db, so that higher is better.
+        scores : "mse" and "mae" of the image, from its floor to full scale, scaled to [0, 1]; "db", the mean absolute error in dB;
+            "stem.db", the same by stem; "beside mean frame", the squared error beside that of the sound's mean frame; "mean" = -db, so
+            that higher is better.
         """
         if len(self._sounds) < _SHOWN and batch["stem"] not in {sound["stem"] for sound in self._sounds}:
             self._sounds.append(batch)
         images, made = self.through(torch.as_tensor(batch["waveform"], device=self.device)[None])
         error = (made - images) / 2
-        decibels = float(error.abs().mean()) * 20 * -torch.log10(torch.tensor(self.config.floor)).item()
+        decibels = float(error.abs().mean()) * self.depth
         still = ((images.mean(3, keepdim=True) - images) / 2).square().mean()
         return {
             "mean": -decibels, "db": decibels, f"{batch['stem']}.db": decibels, "mse": float(error.square().mean()),
@@ -269,6 +279,15 @@ class Codec(nn.Module):
     def curves(self, rows: list[dict]) -> list[Artifact]:
         """Show the log's rows: curves of losses and scores, and a table of epochs."""
         return codec_pictures.curves(self.config, rows, self._batch)
+
+
+def window_starts(frames: int, window: int, hop: int) -> list[int]:
+    """Lay windows over a sound, `hop` frames apart and the last one at its end, so that none is filled up where one at least fits in.
+
+    Returns the first frame of each: 0 alone for a sound that is no longer than a window.
+    """
+    last = max(0, frames - window)
+    return [*range(0, last, hop), last]
 
 
 SYSTEM = Codec
