@@ -443,3 +443,13 @@ def test_quantise_rounds_to_nearest():
     x = np.array([[0.4, 0.6, -0.6, 2.0, -2.0]], np.float32)
     assert (writing.quantise(x / 2**15, "int16") >> 16).tolist() == [[0, 1, -1, 2, -2]]
     assert (writing.quantise(x, "int24") >> 8)[0, 3:].tolist() == [2**23 - 1, -(2**23)]
+
+
+def test_a_format_and_a_name_must_agree(tmp_path):
+    agreed = [("a.wav", None), ("a.wave", "wav"), ("a.OGA", "ogg"), ("-", "mp3"), ("-", None), ("a.sound", "flac")]
+    assert [io.agreed_format(tmp_path / name if name != "-" else name, form) for name, form in agreed] == [
+        "wav", "wav", "ogg", "mp3", "wav", "flac",
+    ]  # fmt: skip
+    for name, form, words in (("q.wav", "mp3", "'q.wav', which is a name of wav"), ("q.wav", "xyz", "'xyz'"), ("q", None, "'q'")):
+        with pytest.raises(OutputError, match=words):
+            io.agreed_format(tmp_path / name, form)

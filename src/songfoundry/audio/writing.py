@@ -15,7 +15,7 @@ from songfoundry.audio.id3 import id3v2
 from songfoundry.audio.stemfile import AAC_RATES, write_stem_mp4
 from songfoundry.errors import OutputError
 
-__all__ = ["FORMATS", "TAGS", "Writer", "depths", "format_of", "nearest_rate", "open_writer", "write", "write_stem_mp4"]
+__all__ = ["FORMATS", "TAGS", "Writer", "agreed_format", "depths", "format_of", "nearest_rate", "open_writer", "write", "write_stem_mp4"]
 
 TAGS = ("title", "artist", "album", "comment", "date", "genre", "tracknumber", "copyright", "software", "license")
 """Names of the text tags that are read and written (libsndfile's)."""
@@ -58,6 +58,23 @@ def format_of(path: str | os.PathLike) -> str:
             "change the name or name the format"
         )
     return _SUFFIXES[suffix]
+
+
+def agreed_format(out: str | os.PathLike, format: str | None = None) -> str:
+    """Tell in which format a file is to be written: as its name ends, or as the format is named; the two must not differ.
+
+    Raises:
+        OutputError: they do, or neither says it, or no such format is written.
+    """
+    if format is None:
+        return format_of(out)
+    ends = None if os.fspath(out) == "-" else _SUFFIXES.get(os.path.splitext(os.fspath(out))[1].lower())
+    if ends not in (None, _known(format)):
+        raise OutputError(
+            f"expected a name that fits the format {format}, found '{os.path.basename(os.fspath(out))}', which is a name of {ends}: "
+            "change one of them"
+        )
+    return format
 
 
 def depths(format: str) -> tuple[str, ...]:
