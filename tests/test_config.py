@@ -40,7 +40,7 @@ def test_values_are_typed_and_never_change():
         ({"name": "a", "inner": {"wieght": 1}}, r"found 'inner.wieght': did you mean 'weight'\? known: pattern, weight"),
         ({"name": "a", "many": [{}, {"patern": "x"}]}, r"found 'many.1.patern': did you mean 'pattern'\?"),
         ({"name": "a", "maybe": {"patern": "x"}}, r"found 'maybe.patern': did you mean 'pattern'\?"),
-        ({}, r"^here: expected 'name' to be right, found nothing: field required$"),
+        ({}, r"^here: expected the key 'name', found none: add it, or name a file with the keys name, "),
         ({"name": "a", "inner": {"weight": "much"}}, r"expected 'inner.weight' to be right, found 'much': input should be"),
     ],
 )
@@ -101,7 +101,7 @@ def test_an_assignment_that_cannot_be_is_refused(assignment, sentence):
         (b"name = ", "expected TOML in .*bad.toml, found a mistake .*: mend that line"),
         (b"\xff\xfe\x00", r"expected a TOML recipe at .*bad.toml, found none that can be read \(it is not UTF-8 text\)"),
         (b"name = 'a'\nstep = 3\n[system]\n[data]\n", "bad.toml: expected a known key, found 'step'"),
-        (b"name = 'a'\n[system]\n", "bad.toml: expected 'data' to be right, found nothing"),
+        (b"name = 'a'\n[system]\n", "bad.toml: expected the key 'data', found none: add it"),
     ],
 )
 def test_a_recipe_that_is_none_is_refused(tmp_path, content, sentence):

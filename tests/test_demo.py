@@ -48,8 +48,20 @@ def test_the_command_ends_with_the_line_for_ones_own_song(tmp_path, quarter):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, quarter):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="expected a folder at .*found that it cannot be made"):
+    with pytest.raises(OutputError, match="expected to write '.*file/demo', but a part of its path is a file"):
         demo.run(tmp_path / "file" / "demo", model=quarter)
+    (tmp_path / "stems").write_text("mine")
+    with pytest.raises(OutputError, match="expected to write '.*stems', but a file has that name"):
+        demo.run(tmp_path, model=quarter)
+
+
+def test_a_demo_that_is_stopped_leaves_nothing(tmp_path, quarter):
+    def stop(fraction):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(tmp_path / "demo", model=quarter, progress=stop)
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize(("options", "words"), [({"format": "wavv"}, "did you mean 'wav'"), ({"bitrate": 96}, "no --bitrate")])

@@ -284,6 +284,8 @@ def test_scoring_uses_the_averages_and_gives_the_trained_weights_back(make):
 def test_an_unknown_best_score_names_the_known_ones(make):
     with pytest.raises(ConfigError, match=r"train.best, found 'vocals.sdr': .*mean, sdr"):
         make(best="vocals.sdr", steps=1).fit()
+    with pytest.raises(ConfigError, match="train.best"):
+        make(best="sdr2", steps=10**9).fit()  # before the first step, not at the first score
 
 
 def test_a_state_of_another_net_is_refused(make):

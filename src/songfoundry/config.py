@@ -54,8 +54,10 @@ def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
         if first["type"] == "extra_forbidden":
             known = list(_fields_at(model, first["loc"][:-1]))
             raise ConfigError(f"{where}: expected a known key, found {path!r}: {nearest(str(first['loc'][-1]), known)}") from None
-        found = "nothing" if first["type"] == "missing" else repr(first["input"])
-        raise ConfigError(f"{where}: expected {path!r} to be right, found {found}: {first['msg'].lower()}") from None
+        if first["type"] == "missing":
+            known = ", ".join(_fields_at(model, first["loc"][:-1]))
+            raise ConfigError(f"{where}: expected the key {path!r}, found none: add it, or name a file with the keys {known}") from None
+        raise ConfigError(f"{where}: expected {path!r} to be right, found {first['input']!r}: {first['msg'].lower()}") from None
 
 
 def _fields_at(model: type[BaseModel], path: tuple) -> dict:

@@ -3,6 +3,7 @@
 The demo song's tune, seed and voice are never trained on (`data.tunes` refuses to draw them for training).
 """
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from songfoundry.audio import io
+from songfoundry.audio.atomic import AsideFolder, output_error
 from songfoundry.audio.pieces import resample
 from songfoundry.data.songs import STEMS
 from songfoundry.data.synthetic import demo_song
-from songfoundry.errors import ConfigError, OutputError
+from songfoundry.errors import ConfigError
 from songfoundry.evaluating import separation as evaluation
 from songfoundry.metrics.separation import aggregate
 from songfoundry.registry import nearest
@@ -60,28 +62,26 @@ def run(
     if format not in io.FORMATS:
         raise ConfigError(f"expected a format, found {format!r}: {nearest(format, list(io.FORMATS))}")
     check_form(format, bitrate=bitrate)
-    out = Path(out)
+    out, rate = Path(out), io.nearest_rate(format, RATE)
+    for part in ("truth", "stems"):
+        if (out / part).exists() and not (out / part).is_dir():
+            raise output_error(out / part, FileExistsError(errno.EEXIST, "a file has that name"))
     separator = Separator(model)
     truth = demo_song(rate=RATE)
     mixture = sum(truth.values())
-    try:
-        (out / "truth").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"expected a folder at {out}, found that it cannot be made ({error.strerror}): choose another --out") from None
-    song = out / f"song.{format}"
-    files = {song: mixture} | {out / "truth" / f"{stem}.{format}": samples for stem, samples in truth.items()}
-    rate = io.nearest_rate(format, RATE)
-    for path, samples in files.items():
-        io.write(path, resample(samples, RATE, rate), rate, bitrate=bitrate, tags=TAGS)
-    estimates = separator.separate(mixture, RATE, progress=progress)
-    stems = {}
-    (out / "stems").mkdir(exist_ok=True)
-    for stem, samples in estimates.items():
-        stems[stem] = out / "stems" / f"{stem}.{format}"
-        io.write(stems[stem], resample(samples, RATE, rate), rate, bitrate=bitrate, tags=TAGS)
+    with AsideFolder(out) as aside:
+        for part in ("truth", "stems"):
+            (aside.folder / part).mkdir()
+        estimates = separator.separate(mixture, RATE, progress=progress)
+        files = {f"song.{format}": mixture} | {f"truth/{stem}.{format}": samples for stem, samples in truth.items()}
+        files |= {f"stems/{stem}.{format}": samples for stem, samples in estimates.items()}
+        for name, samples in files.items():
+            io.write(aside.folder / name, resample(samples, RATE, rate), rate, bitrate=bitrate, tags=TAGS)
+        aside.commit()
     stacked = np.stack([truth[stem] for stem in STEMS])
     results = evaluation.score_methods(
         {separator.name: np.stack([estimates[stem] for stem in STEMS])}, stacked, RATE, list(STEMS), [True] * len(STEMS)
     )
     scores = evaluation.Evaluation({"the demo song": {m: aggregate([r]) for m, r in results.items()}}, data="the demo song", rate=RATE)
-    return Demo(song, {stem: out / "truth" / f"{stem}.{format}" for stem in STEMS}, stems, scores)
+    places = {part: {stem: out / part / f"{stem}.{format}" for stem in known} for part, known in (("truth", truth), ("stems", estimates))}
+    return Demo(out / f"song.{format}", places["truth"], places["stems"], scores)

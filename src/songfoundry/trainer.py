@@ -315,6 +315,7 @@ class Trainer:
         OutputError : the run folder cannot be written.
         """
         config, scores = self.config, {}
+        self._check_best()
         self.system.train()
         begun, first, last_row = time.perf_counter(), self.step, self.step
         sums: dict[str, float] = {}
@@ -374,12 +375,21 @@ class Trainer:
             return stop
         return bool(self.fabric.all_reduce(torch.tensor(float(stop)), reduce_op="sum") > 0)
 
+    def _check_best(self) -> None:
+        """Refuse a name of a score in `best` that no score has, before the work; the first song tells most of them."""
+        if self.config.best == "mean":
+            return
+        for songs in (1, self.config.score_songs):
+            scores = self.score(songs)
+            if not scores or self.config.best in scores:
+                return
+        raise ConfigError(
+            f"expected the name of a score in train.best, found {self.config.best!r}: {nearest(self.config.best, list(scores))}"
+        )
+
     def _keep(self, scores: dict[str, float]) -> None:
         """Log scores and previews, and keep the averaged weights where they are the best so far."""
         if scores:
-            if self.config.best not in scores:
-                raise ConfigError(f"expected the name of a score in train.best, found {self.config.best!r}: "
-                                  f"{nearest(self.config.best, list(scores))}")  # fmt: skip
             self.run.log({"step": self.step, "score": {name: round(value, 4) for name, value in scores.items()}})
             if self.best is None or scores[self.config.best] > self.best:
                 self.best = scores[self.config.best]

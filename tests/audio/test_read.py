@@ -1,6 +1,7 @@
 """Reading: real files, bad files, lying headers."""
 
 import io as bytesio
+import os
 import shutil
 import struct
 import subprocess
@@ -338,6 +339,20 @@ def test_standard_input(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=bytesio.BytesIO(b"")))
     with pytest.raises(AudioError, match="standard input"):
         io.read("-")
+
+
+def test_what_comes_through_a_pipe_is_read_and_a_silent_one_is_not_waited_for(tmp_path, monkeypatch):
+    x, fifo = music(0.5), tmp_path / "pipe"
+    io.write(tmp_path / "a.wav", x, RATE, depth="float32")
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cp", tmp_path / "a.wav", fifo]) as writer:
+        assert np.array_equal(io.read(fifo).samples, x)
+        assert writer.wait(timeout=30) == 0
+    monkeypatch.setattr(io, "PIPE_SECONDS", 0.05)
+    with pytest.raises(AudioError, match="expected sound from the pipe .*found nothing for 0.05 s"):
+        io.read(fifo)
+    with pytest.raises(AudioError, match="found a device"):
+        io.read("/dev/zero")
 
 
 # --- PyAV and ffmpeg -------------------------------------------------------------------------------------------------

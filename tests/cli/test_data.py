@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from songfoundry.cli import app
 from songfoundry.cli import data as module
-from songfoundry.errors import DatasetError
+from songfoundry.data.synthetic import write_songs
+from songfoundry.errors import DatasetError, InputError
 
 
 def run(*arguments):
@@ -50,6 +51,13 @@ def test_bands_are_rendered_with_the_systems_soundfont(tmp_path, soundfont):
     assert set(song["stems"]) == {"drums", "bass", "other"}
     listed = run("list", tmp_path / "out")
     assert listed.exit_code == 0 and "drums, bass, other" in listed.stdout
+
+
+def test_no_songs_at_all_is_a_sentence_of_its_own(tmp_path):
+    made = run("made", "--out", tmp_path / "mm", "--count", 0)
+    assert made.exit_code != 0 and not (tmp_path / "mm").exists()
+    with pytest.raises(InputError, match="expected 1 song or more to make, found 0"):
+        write_songs(tmp_path / "mm", 0)
 
 
 def test_without_a_soundfont_it_says_where_one_is_looked_for(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_every_option_is_taken(folder, weights):
     assert np.abs(clip.samples - 0.4 * io.read("söng 🎵.wav", start=0.2, duration=0.5).samples).max() < 2e-6
     code, _, err = run(
         "söng 🎵.wav", "--model", f"{weights}+{weights}", "--out", "o", "--name-template", "{model}/{track}-{stem}.{ext}",
-        "--format", "flac", "--two-stems", "vocals", "--skip-existing",
+        "--format", "flac", "--two-stems", "vocals", "--start", "0.2", "--duration", "0.5", "--skip-existing",
     )  # fmt: skip
     assert code == 0 and "skipped" in err
     less = ("--minus", "bass", "--format", "mp3", "--bitrate", "96", "--preview", "0.5")

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from tiny_training import RATE, tone, write_song, write_songs
 
+from songfoundry.audio import io
 from songfoundry.data import songs as module
 from songfoundry.data.songs import Source, cached, find_songs, read_song
 from songfoundry.errors import AudioError, DatasetError, OutputError
@@ -62,6 +63,15 @@ def test_an_accompaniment_beside_its_parts_is_not_counted_twice(tmp_path):
     write_song(tmp_path, "a", ("vocals", "drums", "accompaniment"))
     (song,) = find_songs(tmp_path)
     assert set(song.stems) == {"vocals", "drums"} and not song.two_stems
+
+
+def test_folders_of_a_split_are_known_by_their_usual_names(tmp_path):
+    for name in ("train", "Training", "val", "validation", "valid", "dev", "test", "more"):
+        (tmp_path / name / "song").mkdir(parents=True)
+        io.write(tmp_path / name / "song" / "vocals.wav", np.zeros((1, 100), np.float32), 44100)
+    splits = {song.name.split("/")[0]: song.split for song in find_songs(tmp_path)}
+    assert splits == {"train": "train", "Training": "train", "val": "valid", "validation": "valid", "valid": "valid", "dev": "valid",
+                      "test": "test", "more": "train"}  # fmt: skip
 
 
 def test_links_are_followed_and_loops_are_not(tmp_path):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,13 @@ def test_the_commands_of_the_readme_are_those_that_there_are():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M))
     for target in re.findall(r"^make ([a-z-]+)", readme, flags=re.M):
         assert target in targets
+
+
+def test_the_extras_of_the_readme_are_those_of_the_package():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    table = readme.split("| extra |", 1)[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.M)) == set(extras) - {"all"}
 
 
 def test_the_python_of_the_readme_runs():

@@ -9,7 +9,7 @@ import pytest
 from known_models import song
 
 from songfoundry.audio import io
-from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
+from songfoundry.errors import Cancelled, ConfigError, InputError, OutputError, SongfoundryError
 from songfoundry.separating import batch
 from songfoundry.separating import verb as verbs
 from songfoundry.separating.separator import Separator
@@ -105,6 +105,17 @@ def test_what_is_wrong_for_all_songs_is_said_once(folder, tmp_path, model):
         with pytest.raises(ConfigError, match=words):
             batch.separate_all([folder], model=model, **{"out": tmp_path / "o", **options})
     assert not (tmp_path / "o").exists()
+
+
+def test_songs_of_one_batch_never_spoil_each_other(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "song").mkdir()
+    for name in ("song.wav", "song/vocals.wav", "b.wav"):
+        io.write(tmp_path / name, song(0.3), 44100)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.wav")}
+    with pytest.raises(OutputError, match="another file than the songs to write to, found 'song/vocals.wav' in both places"):
+        batch.separate_all(["song.wav", "song/vocals.wav"], out=".", model=model)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.wav")} == before
 
 
 def test_cancel_ends_the_batch(folder, tmp_path, model):

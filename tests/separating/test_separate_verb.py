@@ -15,6 +15,7 @@ from known_models import SHARES, STEMS, song
 import songfoundry
 from songfoundry.audio import foreign, io
 from songfoundry.errors import AudioError, Cancelled, CheckpointError, ConfigError, InputError, OutputError, SongfoundryError
+from songfoundry.separating import batch
 from songfoundry.separating import verb as verbs
 from songfoundry.separating.separator import Separator
 
@@ -141,6 +142,9 @@ def test_a_template_names_the_files(wav, tmp_path, model):
     paths = verbs.separate(wav, name_template="{stem}s/{track} [{model}].{ext}", **options).paths
     assert paths["bass"] == str(tmp_path / "o" / "basss" / "song [bsrnn].flac")
     refused(ConfigError, "known field.*'{steem}'.*{stem}", wav, name_template="{steem}.{ext}", **options)
+    refused(ConfigError, "braces in pairs", wav, name_template="{track}/{stem", **options)
+    refused(ConfigError, "to end in .flac, as --format has it, found '{stem}.mp3'", wav, name_template="{stem}.mp3", **options)
+    assert verbs.separate(wav, name_template="{stem}.WAVE", **{**options, "format": "wav"}).paths
     refused(ConfigError, "{stem} in --name-template for 2 stems", wav, name_template="{track}.{ext}", **options)
 
 
@@ -277,6 +281,18 @@ def test_skip_existing_leaves_whole_songs_alone(wav, tmp_path, model):
     os.unlink(first.paths["bass"])
     assert not verbs.separate(wav, model=model, out=tmp_path / "o", skip_existing=True).skipped
     assert Path(first.paths["bass"]).is_file()
+
+
+def test_skip_existing_takes_no_part_for_the_whole(wav, tmp_path, model):
+    """A preview's stems lie where the song's would, but are shorter; and the song's where the preview's would."""
+    options = {"model": model, "out": tmp_path / "o", "skip_existing": True}
+    seconds = io.probe(wav).seconds
+    assert not verbs.separate(wav, preview=seconds / 3, **options).skipped and verbs.separate(wav, preview=seconds / 3, **options).skipped
+    for part in ({}, {"start": seconds / 2}, {"duration": seconds / 4}, {"preview": seconds / 2}, {}):
+        assert not verbs.separate(wav, **part, **options).skipped and verbs.separate(wav, **part, **options).skipped
+        (outcome,) = batch.separate_all([wav], **part, **options)
+        assert outcome.result.skipped
+    assert io.probe(tmp_path / "o" / "song" / "bass.wav").seconds == pytest.approx(seconds)
 
 
 def test_silence_and_one_sample_give_files(tmp_path, drawn):

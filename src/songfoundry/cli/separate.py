@@ -54,10 +54,11 @@ def separate(
     from songfoundry.separating.separator import DEFAULT_MODEL
 
     hardware.keep_memory()
+    model = DEFAULT_MODEL if model is None else model
     with Bar(progress) as show, stopping() as stop:
         try:
             outcomes = batch.separate_all(
-                sources, out=out, model=model or DEFAULT_MODEL, recursive=recursive, jobs=jobs, progress=show, cancel=stop.event,
+                sources, out=out, model=model, recursive=recursive, jobs=jobs, progress=show, cancel=stop.event,
                 name_template=name_template, format=format, depth=depth, bitrate=bitrate, stems=stems, two_stems=two_stems,
                 minus=minus, start=start, duration=duration, preview=preview, skip_existing=skip_existing, threads=threads,
                 device=device, precision=precision, overlap=overlap, chunk_seconds=chunk_seconds, shifts=shifts,
@@ -68,7 +69,7 @@ def separate(
             raise typer.Exit(128 + stop.number) from None
     _report(outcomes, json, aside=out == "-")
     if not json and any(outcome.result is not None for outcome in outcomes):
-        tell_licences(*find(model or DEFAULT_MODEL))
+        tell_licences(*find(model))
     failed = sum(outcome.error is not None for outcome in outcomes)
     if len(outcomes) > 1 and failed:
         typer.echo(f"{failed} of {len(outcomes)} songs failed", err=True)

@@ -143,10 +143,17 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         yield Path(place), [file for file in files if file.is_file()]
 
 
+_SPLITS = {
+    "train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+"""What folders of a split are called, and the split: one that is misread would be trained on."""
+
+
 def _split(folder: Path, place: Path) -> str:
     """Tell a song's split from the names of the folders that it lies in, down from the one that was asked for."""
     parts = (folder.resolve().name, *place.relative_to(folder).parts)
-    return next((part for part in reversed(parts) if part in ("train", "valid", "test")), "train")
+    return next((_SPLITS[part.lower()] for part in reversed(parts) if part.lower() in _SPLITS), "train")
 
 
 def _from_stem_mp4(folder: Path) -> list[Song]:

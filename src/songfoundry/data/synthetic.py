@@ -129,8 +129,10 @@ def write_songs(
         The path of the index, in the form that `data.songs` reads.
 
     Raises:
-        InputError: a seed of the demo. OutputError: the folder cannot be written.
+        InputError: a seed of the demo, or no songs at all. OutputError: the folder cannot be written.
     """
+    if count < 1:
+        raise InputError(f"expected 1 song or more to make, found {count}: choose another --count")
     out = Path(out)
     entries = []
     for number in range(count):

@@ -320,8 +320,8 @@ def _about(excerpts, variations, bars, prompt_bars, seed, collections, wishes, i
             "tokens have; the prompts are files as they come, with tempi of their own."
         )
     said.append(
-        "Keys by Krumhansl and Kessler's profiles, which the lock on the key steers by too; equal or relative by Temperley's, which it does "
-        "not know."
+        "Keys by Krumhansl and Kessler's profiles, which the lock on the key steers by too; equal or relative by Temperley's, which it "
+        "does not know."
     )
     if loudness:
         said.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
+from songfoundry.errors import Cancelled, ConfigError, InputError, OutputError, SongfoundryError
 from songfoundry.hardware import free_threads, keep_memory
 from songfoundry.separating import verb as verbs
 from songfoundry.separating.models import outline
@@ -123,10 +123,13 @@ def separate_all(
     if min(jobs, len(songs)) > 1 and isinstance(model, Separator):
         raise ConfigError("expected the name of a model for several jobs, found one that is loaded: give its name or use one job")
     outcomes: list[Outcome | None] = [None] * len(songs)
+    plans = [plan_paths(selection.names, out, options.get("name_template"), form.format, track, known.name) for _, track in songs]
+    if len(songs) > 1:
+        _check_apart([source for source, _ in songs], plans)
     if options.get("skip_existing"):
-        for index, (source, track) in enumerate(songs):
-            paths = plan_paths(selection.names, out, options.get("name_template"), form.format, track, known.name)
-            if result := verbs.already_there(source, known.name, paths):
+        part = {key: options[key] for key in ("start", "duration", "preview") if options.get(key) is not None}
+        for index, ((source, _), paths) in enumerate(zip(songs, plans, strict=True)):
+            if result := verbs.already_there(source, known.name, paths, **part):
                 outcomes[index] = Outcome(source, result)
     left = sum(outcome is None for outcome in outcomes)
     jobs = min(jobs, left)
@@ -139,6 +142,23 @@ def separate_all(
     else:
         _one_by_one(songs, outcomes, separator, out, progress, cancel, options)
     return outcomes
+
+
+def _check_apart(sources: Sequence[str], plans: Sequence[dict[str, str]]) -> None:
+    """Refuse, before any work, to write over a song that is still to be read; raises `OutputError`."""
+    read = {_identity(source) for source in sources} - {None}
+    for path in (path for paths in plans for path in paths.values()):
+        if _identity(path) in read:
+            raise OutputError(f"expected another file than the songs to write to, found '{path}' in both places: change --out")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tell a file by its place on the disk, whatever its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _tell(progress: Progress | None, outcome: Outcome, number: int, count: int) -> None:

@@ -18,6 +18,7 @@ FORMATS = (*io.FORMATS, "stem.mp4")
 """What can be written; ``stem.mp4`` is one file with the mixture and all four stems."""
 _FIELDS = ("track", "stem", "ext", "model")
 _WRITTEN = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".stem.mp4")
+_SAME_AS = {"wave": "wav", "oga": "ogg"}
 SUFFIXES = (
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp3", ".ogg", ".oga", ".opus",
     ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".wv", ".ac3",
@@ -153,6 +154,12 @@ def plan_paths(
         if field not in _FIELDS:
             known = nearest(field, [f"{{{name}}}" for name in _FIELDS])
             raise ConfigError(f"expected a known field in --name-template, found '{{{field}}}': {known}")
+    left = re.sub(r"\{.*?\}", "", template)
+    if "{" in left or "}" in left:
+        raise ConfigError(f"expected braces in pairs in --name-template, found {template!r}: such as {{track}}/{{stem}}.{{ext}}")
+    named = next((suffix[1:] for suffix in _WRITTEN if template.lower().endswith(suffix)), format)
+    if _SAME_AS.get(named, named) != format:
+        raise ConfigError(f"expected --name-template to end in .{format}, as --format has it, found {template!r}: change one of them")
     if len(keys) > 1 and "stem" not in fields:
         raise ConfigError(f"expected {{stem}} in --name-template for {len(keys)} stems, found {template!r}: add it")
     paths = {}

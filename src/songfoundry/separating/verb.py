@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from songfoundry.separating.stemwriter import Form, StemWriter, Written, check_f
 __all__ = ["SeparationResult", "already_there", "check", "separate"]
 
 _BLOCK = 65536
+_SAME_SECONDS = 0.1
 
 
 @dataclass
@@ -149,7 +150,7 @@ def separate(
     if out is not None:
         paths = plan_paths(selection.names, out, name_template, form.format, track or song.track, known.name)
         _spare_source(song.name, paths)
-        if skip_existing and (result := already_there(song.name, known.name, paths)):
+        if skip_existing and (result := already_there(song.name, known.name, paths, start, duration, preview)):
             return result
     if not isinstance(model, Separator):
         model = Separator(model, *own)
@@ -159,13 +160,38 @@ def separate(
     return result
 
 
-def already_there(source: str, model: str, paths: dict[str, str]) -> SeparationResult | None:
-    """Give the result of a song whose outputs are all there; None where there is work, or one of them is the song itself."""
+def already_there(
+    source: str, model: str, paths: dict[str, str], start: float = 0.0, duration: float | None = None, preview: float | None = None
+) -> SeparationResult | None:  # fmt: skip
+    """Give the result of a song whose outputs are all there; None where there is work, or one of them is the song itself.
+
+    An output of another length than the song's (or the part's) is another run's: a preview's, say.
+    """
     if "-" in paths.values() or not all(os.path.exists(path) for path in paths.values()):
         return None
     if os.path.exists(source) and any(os.path.samefile(path, source) for path in paths.values()):
         return None
+    if not _as_long(source, paths.values(), start, duration, preview):
+        return None
     return SeparationResult(source, model, paths, skipped=True)
+
+
+def _as_long(source: str, paths: Iterable[str], start: float, duration: float | None, preview: float | None) -> bool:
+    """Tell whether files have the length of what is asked for of a song; where a header does not say one, they are believed."""
+    if not os.path.isfile(source):
+        return True  # a pipe, which can be read but once
+    lengths = []
+    for path in (source, *paths):
+        try:
+            lengths.append(io.probe(path).seconds)
+        except AudioError:
+            lengths.append(None)
+    whole, *there = lengths
+    if whole is None:
+        return True
+    wanted = max(0.0, whole - start) if preview is None else whole
+    wanted = min([wanted, *(limit for limit in (duration, preview) if limit is not None)])
+    return all(length is None or abs(length - wanted) < _SAME_SECONDS for length in there)
 
 
 def check(
@@ -174,6 +200,8 @@ def check(
 ) -> tuple[Form, Selection]:  # fmt: skip
     """Check the options of `separate` that need no song, for `count` songs; raises `ConfigError`."""
     _check_range(start, duration, preview)
+    if out is not None and not os.fspath(out):
+        raise ConfigError("expected a folder or a file after --out, found an empty name: name one")
     form = check_form(format_for(out, format), depth, bitrate, clip_mode, exact_sum)
     if out is None and exact_sum:
         raise ConfigError("expected files to write with --exact-sum, found none: name a folder with --out")
