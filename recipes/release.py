@@ -46,7 +46,7 @@ def heard(about: dict, name: str) -> dict[str, dict[str, float]]:
 def seen(about: dict, name: str) -> dict[str, dict[str, float]]:
     """Read what an evaluation of pictures found of a model, or of its judge: how often that is right about the test images."""
     if about["judge"]["name"] == name:
-        return {"test images": {"accuracy": round(about["judge"]["accuracy"], 4)}}
+        return {f"{about.get('split', 'test')} images": {"accuracy": round(about["judge"]["accuracy"], 4)}}
     row = about["pictures"][name]
     keys = ("frechet", "floor", "kid", "precision", "recall", "accuracy", "memorised")
     how = ", ".join(f"{key} {row[key]}" for key in ("sampler", "steps", "guidance") if key in row)

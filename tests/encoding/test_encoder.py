@@ -9,7 +9,7 @@ import torch
 from tiny_codec import RATE
 
 from songfoundry.encoding.encoder import Encoder
-from songfoundry.encoding.latents import between
+from songfoundry.encoding.latents import between, quantised
 from songfoundry.encoding.vocoding import waveform_blocks
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
 from songfoundry.nets.posterior import Posterior
@@ -147,6 +147,15 @@ def test_drawn_latents_follow_from_seed_and_number_and_are_like_those_of_trainin
     for options, what in (({"seconds": 0.0}, "seconds"), ({"seconds": 1.0, "seed": -1}, "seed"), ({"seconds": 1.0, "prior": "x"}, "prior")):
         with pytest.raises(ConfigError, match=what):
             vae.sample(**options)
+
+
+def test_eight_bits_cover_six_deviations_of_trainings_latents():
+    system = tiny_codec.system("vae")
+    system.mean.fill_(5.0)
+    system.covariance.copy_(4 * torch.eye(8))
+    found = Encoder(system, "cpu", 1).sample(300.0)
+    assert (found.low == -7).all() and (found.high == 17).all()
+    assert 0.01 < np.abs(quantised(found).values - found.values).max() <= 24 / 255 / 2 * 1.001
 
 
 def test_work_is_reported_and_stopped(vae):

@@ -36,6 +36,26 @@ def test_eight_bits_are_a_quarter_and_half_a_step_off(tmp_path):
         save_latents(tmp_path / "c.npz", one, bits=7)
 
 
+def test_bounds_that_are_the_models_round_two_steps_too(tmp_path):
+    values = np.random.default_rng(0).normal(3, 2, (1, 5, 2)).astype(np.float32)
+    values[0, 0, 0] = 99.0
+    bounds = {"low": np.full(5, -9.0, np.float32), "high": np.full(5, 15.0, np.float32)}
+    one = Latents(values, 8000, 1000, 4, "abc", "tiny", **bounds)
+    again = quantised(one).values
+    assert again[0, 0, 0] == 15.0, "what lies beyond is cut off"
+    away = np.abs(again - values)[values < 15]
+    assert 0.01 < away.max() <= 24 / 255 * 0.501
+    save_latents(tmp_path / "a.npz", one, bits=8)
+    back = load_latents(tmp_path / "a.npz")
+    assert np.array_equal(back.values, again) and np.array_equal(back.low, bounds["low"]) and np.array_equal(back.high, bounds["high"])
+    assert np.array_equal(quantised(back).values, again)
+
+
+def test_between_numbers_of_channels_that_do_not_fit_there_is_no_way():
+    with pytest.raises(ConfigError, match="found 2 and 3: mix one down"):
+        between(latents(channels=2), latents(channels=3), 0.5)
+
+
 def test_between_has_both_ends_and_the_shorter_length():
     one, other = latents(0, 20, 1), latents(1, 12, 2)
     assert np.array_equal(between(one, other, 1.0).values, other.values)
@@ -57,7 +77,7 @@ def changed(tmp_path, **keys):
     "keys",
     [
         {"format": "songfoundry-latents-0"}, {"model": None}, {"steps": np.zeros((5, 3), np.float32)}, {"steps": np.zeros((1, 5, 3))},
-        {"steps": np.zeros((1, 5, 0), np.float32)}, {"steps": np.zeros((99, 5, 3), np.float32)}, {"low": np.zeros(4, np.float32)},
+        {"steps": np.zeros((1, 5, 0), np.float32)}, {"steps": np.zeros((99, 5, 3), np.float32)}, {"low": np.zeros(4, np.float32)}, {"high": np.full(5, np.inf, np.float32)},
         {"steps": np.full((1, 5, 3), np.nan, np.float32)}, {"rate": 0}, {"samples": -1}, {"hop": 1.5}, {"samples": [3]}, {"model": 7},
     ],
 )  # fmt: skip

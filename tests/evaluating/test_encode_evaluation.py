@@ -38,6 +38,13 @@ def test_rows_stems_and_the_ceiling(tmp_path):
     assert "| vae | vocals | 1 |" in text and "mse beside mean frame" in text and json.dumps(found.as_json())
 
 
+def test_eight_bits_cost_something_even_where_a_sound_has_two_latents():
+    encoder = Encoder(tiny_codec.system("ae64"), "cpu", 1)
+    rows = evaluate_encode([encoder], data="tones", count=1, seconds=1.4, voices=False, baselines=False).scores["ae64"]
+    assert rows["ae64, latent at 8 bits"]["all"] != rows["ae64"]["all"]
+    assert rows["ae64, latent at 8 bits"]["all"]["mse"] == pytest.approx(rows["ae64"]["all"]["mse"], rel=0.2)
+
+
 def test_the_command_writes_tables(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny_codec.save_model(tmp_path / "m.safetensors", "ae64")

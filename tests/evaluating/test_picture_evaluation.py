@@ -59,7 +59,7 @@ def found(judge):
         made[-1].name = name
     ddpm = PictureMaker(tiny_pictures.system("ddpm"), "cpu", 1)
     return evaluation.evaluate_picture(
-        [*made, ddpm], data="made", judge=judge, count=100, few=10, samplers=("ddpm", "heun"), steps=(2, 500), longest=50
+        [*made, ddpm], data="made", judge=judge, count=100, few=10, samplers=("ddpm", "heun"), steps=(2,), guidance=(1.0, 2.5)
     )
 
 
@@ -80,9 +80,30 @@ def test_steps_are_compared_at_equal_numbers(found):
     assert {row["n"] for row in found.steps.values()} == {10} and len({row["floor"] for row in found.steps.values()}) == 1
     # Guided: two guesses each; heun guesses twice a step but the last.
     assert [row["evaluations"] for row in found.steps.values()] == [4, 6, 100]
+    assert list(found.guidance) == ["ddpm_unet, 1", "ddpm_unet, 2.5"] and {row["n"] for row in found.guidance.values()} == {10}
+    assert [(row["guidance"], row["steps"], row["evaluations"]) for row in found.guidance.values()] == [(1.0, 20, 20), (2.5, 20, 40)]
     page = found.as_markdown()
+    assert "| ddpm_unet, 2.5 | 10 |" in page and "ddpm_unet: sampler dpm++, steps 20, guidance 1.5." in page
     assert "lower is better" in page and "| ddpm_unet, heun, 2 | 10 |" in page and found.judge["hash"] in page
     assert json.loads(json.dumps(found.as_json()))["pictures"]["new"]["n"] == 100
+
+
+def test_models_are_asked_for_the_classes_of_the_real_images(judge, monkeypatch):
+    made, asked = PictureMaker(tiny_pictures.system("cdcgan"), "cpu", 1), []
+    real = made.pictures
+
+    def pictures(count, digit=None, **options):
+        asked.append(made.labels(count, digit))
+        return real(count, digit, **options)
+
+    monkeypatch.setattr(made, "pictures", pictures)
+    draws = ImageDraws(ImagesConfig(kind="made", size=16))
+    for split in ("test", "valid"):
+        found = evaluation.evaluate_picture([made], data="made", judge=judge, split=split, count=150, few=0)
+        labels = draws.held_out(split).labels
+        labels = labels[np.random.default_rng(0).permutation(len(labels))][:150]
+        assert np.array_equal(asked.pop(), labels) and f"of split {split}" in found.about[0]
+        assert f"Pictures beside the {split} images" in found.as_markdown()
 
 
 def test_the_command_writes_and_the_release_reads(judge, tmp_path, monkeypatch):
@@ -113,10 +134,14 @@ def test_the_command_writes_and_the_release_reads(judge, tmp_path, monkeypatch):
 def test_what_cannot_be_judged_is_one_sentence(judge, tmp_path, monkeypatch):
     monkeypatch.setenv("SONGFOUNDRY_MODELS", str(tmp_path))
     monkeypatch.setattr("songfoundry.checkpoint.WEIGHTS", tmp_path / "none")
-    made = PictureMaker(tiny_pictures.system("cdcgan"), "cpu", 1)
+    made = PictureMaker(tiny_pictures.system("ddpm"), "cpu", 1)
     for options, words in (
         ({"judge": "mnist-classifier"}, "found none installed: train one"), ({"count": 3}, "a count of 5 or more"),
-        ({"samplers": ("euler",)}, "name of a sampler"),
+        ({"samplers": ("euler",)}, "name of a sampler"), ({"split": "train"}, "the split test or valid"),
+        ({"few": 5, "steps": (5, 51)}, "expected 1 to 50 steps, which ddpm_unet has, found 51"),
+        ({"longest": -4}, "0 or more steps for --longest"),
+        ({"few": 5, "steps": (5,), "longest": 51}, "found 51: change --steps or --longest"), ({"few": 5, "steps": (0,)}, "found 0"),
+        ({"few": 5, "steps": (5,), "guidance": (1.0, -1.0)}, "guidance of 0 to 20"),
         ({"judge": tiny_pictures.save_model(tmp_path / "m.safetensors", "ddpm")}, "expected a model that judges pictures"),
         ({"judge": tiny_pictures.save_model(tmp_path / "o.safetensors", "classifier", classes=["a", "b"])}, "the judge's classes"),
         ({"judge": tiny_pictures.save_model(tmp_path / "l.safetensors", "classifier", size=20)}, "the judge's .1, 20, 20."),

@@ -163,11 +163,15 @@ def picture(
     model: Annotated[list[str] | None, typer.Option(help="Name or path of a model that makes pictures; repeatable. Default: ddpm.")] = None,
     data: Annotated[str, typer.Option(help="Folder of real pictures, also below SONGFOUNDRY_DATA; made: digits drawn by code.")] = "images",
     judge: Annotated[str, typer.Option(help="Name or path of the classifier whose features are compared.")] = "mnist-classifier",
-    count: Annotated[int, typer.Option(help="Pictures of each model, at most as many as there are test images.")] = 10_000,
-    few: Annotated[int, typer.Option(help="Pictures of each row of samplers and steps; 0: no such rows.")] = 1000,
+    split: Annotated[str, typer.Option(help="Of the real pictures: test, or valid to choose something by.")] = "test",
+    count: Annotated[int, typer.Option(help="Pictures of each model, at most as many as there are real ones.")] = 10_000,
+    few: Annotated[int, typer.Option(help="Pictures of each row of samplers and steps, and of guidance; 0: no such rows.")] = 1000,
     samplers: Annotated[str, typer.Option(help="Of these rows.")] = "ddpm,ddim,dpm++,heun",
     steps: Annotated[str, typer.Option(help="Of these rows.")] = "5,10,20,50",
-    longest: Annotated[int, typer.Option(help="Steps that ddpm alone is asked for as well; 0: none. Slow.")] = 1000,
+    longest: Annotated[
+        int | None, typer.Option(help="Steps that ddpm alone is asked for as well; 0: none. Slow. Default: all of the model's.")
+    ] = None,
+    guidance: Annotated[str, typer.Option(help="Of rows that differ in that alone; empty: none.")] = "1,1.5,2",
     seed: Annotated[int, typer.Option(help="Draws the noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
@@ -175,23 +179,20 @@ def picture(
     markdown: Annotated[Path | None, typer.Option(help="Put the tables into this Markdown file, below --title.")] = None,
     title: Annotated[str, typer.Option(help="Heading of the tables in the Markdown file.")] = "Pictures",
 ) -> None:
-    """Let models make pictures, and measure likeness to the test images, what was asked for, copies, and steps against quality and time.
+    """Let models make pictures, and measure likeness to the test images, what was asked for, copies; steps and guidance against quality.
 
     Likeness is the Fréchet distance (lower is better), the kernel distance, precision and recall in the features of a classifier that is
     known by its hash, beside the floor that training images have.
     """
-    from songfoundry.errors import ConfigError
     from songfoundry.evaluating import picture as picture_evaluation
 
-    try:
-        numbers = [int(part) for part in steps.split(",") if part]
-    except ValueError:
-        raise ConfigError(f"expected numbers for --steps, as 10,20, found {steps!r}: change it") from None
+    numbers = _numbers("--steps", steps, int, "10,20")
+    weights = _numbers("--guidance", guidance, float, "1,1.5,2")
     _prepare(json, markdown)
     with _telling() as tell:
         result = picture_evaluation.evaluate_picture(
-            model or ["ddpm"], data=data, judge=judge, count=count, few=few, samplers=samplers.split(","), steps=numbers, longest=longest,
-            seed=seed, device=device, threads=threads,
+            model or ["ddpm"], data=data, judge=judge, split=split, count=count, few=few, samplers=samplers.split(","), steps=numbers,
+            longest=longest, guidance=weights, seed=seed, device=device, threads=threads,
             progress=tell,
         )  # fmt: skip
     print_tables(result.about, result.tables())
@@ -228,6 +229,16 @@ def sing(
         )  # fmt: skip
     print_tables(result.about, result.tables())
     _write(result, json, markdown, title)
+
+
+def _numbers(option: str, value: str, kind: type, example: str) -> list:
+    """Read numbers that commas part."""
+    from songfoundry.errors import ConfigError
+
+    try:
+        return [kind(part) for part in value.split(",") if part]
+    except ValueError:
+        raise ConfigError(f"expected numbers for {option}, as {example}, found {value!r}: change it") from None
 
 
 def _prepare(json: Path | None, markdown: Path | None) -> None:

@@ -33,6 +33,8 @@ _OVERLAP = 4
 """A window of a net that knows but one length shares this part of it with the next one."""
 _MOST_SECONDS = 600.0
 """Of a drawn sound."""
+_BOUND = 6.0
+"""Standard deviations of training's latents to either side that 8 bits cover."""
 PRIORS = ("fitted", "normal")
 
 
@@ -47,7 +49,7 @@ class Encoder(Engine):
     Attributes
     ----------
     rate : Hz, of what is decoded. latent : numbers of a latent. hop : frames of a step. hash : of the weights; latents belong to it.
-    steps_a_second : latents of a second.
+    steps_a_second : latents of a second. low, high : float32 (latent,), the bounds of latents at 8 bits, by those of training.
 
     Raises
     ------
@@ -62,6 +64,9 @@ class Encoder(Engine):
         self.hop = net.stride if net.window is None else net.window - net.window // _OVERLAP
         self.steps_a_second = config.rate / config.hop / self.hop
         self.hash = _hash(self.system)
+        mean = self.system.mean.float().cpu().numpy()
+        spread = _BOUND * self.system.covariance.diagonal().float().clamp(min=0).sqrt().cpu().numpy()
+        self.low, self.high = mean - spread, mean + spread
 
     def encode(
         self, samples: np.ndarray, rate: int, *, progress: Callable[[float], bool | None] | None = None,
@@ -104,7 +109,7 @@ class Encoder(Engine):
         if not found:
             raise InputError("expected samples to encode, found none: give a sound")
         values = np.concatenate(found, 2)
-        return Latents(values, self.rate, length.samples, self.hop, self.hash, self.name)
+        return self._held(values, length.samples)
 
     def _windows(self, images: Iterator[Tensor]) -> Iterator[tuple[Tensor, int, int]]:
         """Cut a stream of images (channels, 1, mels, frames) as the net takes them: window, first frame that counts, how many count."""
@@ -225,7 +230,11 @@ class Encoder(Engine):
         steps = -(-frames // self.hop) if self.window is None else len(window_starts(frames, self.window, self.hop))
         noise = np.random.default_rng([seed, number]).standard_normal((steps, self.latent))
         values = noise if prior == "normal" else self._fitted(noise)
-        return Latents(np.ascontiguousarray(values.T[None], np.float32), self.rate, samples, self.hop, self.hash, self.name)
+        return self._held(np.ascontiguousarray(values.T[None], np.float32), samples)
+
+    def _held(self, values: np.ndarray, samples: int) -> Latents:
+        """Hold float32 (channels, latent, steps) of a sound of so many samples."""
+        return Latents(values, self.rate, samples, self.hop, self.hash, self.name, self.low, self.high)
 
     def _fitted(self, noise: np.ndarray) -> np.ndarray:
         """Turn noise (steps, latent) into latents like those of training."""

@@ -13,16 +13,21 @@ _HEAD = [
 
 def tables(evaluation) -> list[Table]:
     """List the tables: title, headings, rows of cells."""
-    head = ["row", *_HEAD, "entropy of classes, nats", "nearest training image, beside test images'", "seconds a picture"]
+    beside = f"nearest training image, beside {evaluation.split} images'"
+    head = ["row", *_HEAD, "entropy of classes, nats", beside, "seconds a picture"]
     rows = [
         [name, *_cells(row), number(row["entropy"]), _copies(row), number(row.get("seconds"), 4)]
         for name, row in evaluation.pictures.items()
     ]
-    found = [("Pictures beside the test images, in the judge's features", head, rows)]
-    if evaluation.steps:
-        head = ["model, sampler, steps", *_HEAD, "evaluations of the net", "seconds a picture"]
-        rows = [[name, *_cells(row), str(row["evaluations"]), number(row["seconds"], 4)] for name, row in evaluation.steps.items()]
-        found.append(("Steps against quality and time", head, rows))
+    found = [(f"Pictures beside the {evaluation.split} images, in the judge's features", head, rows)]
+    for first, title, table in (
+        ("model, sampler, steps", "Steps against quality and time", evaluation.steps),
+        ("model, guidance", "Guidance against quality and time", evaluation.guidance),
+    ):
+        if table:
+            head = [first, *_HEAD, "evaluations of the net", "seconds a picture"]
+            rows = [[name, *_cells(row), str(row["evaluations"]), number(row["seconds"], 4)] for name, row in table.items()]
+            found.append((title, head, rows))
     return found
 
 
