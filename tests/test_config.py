@@ -114,6 +114,9 @@ def test_a_recipe_that_is_none_is_refused(tmp_path, content, sentence):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none.toml, found none that can be read \(No such file or directory\)"):
         config.recipe(tmp_path / "none.toml")
+    (tmp_path / "note-onehot.toml").write_text(config.to_toml(GOOD))
+    with pytest.raises(ConfigError, match=r"did you mean .*note-onehot\.toml\?$"):
+        config.recipe(tmp_path / "note_onehot.toml")
 
 
 def test_a_recipe_reads_with_its_assignments(tmp_path):

@@ -1,5 +1,6 @@
 """Read recipes and options: pydantic models from TOML, with `--set a.b=c` and errors that name the nearest key."""
 
+import difflib
 import json
 import math
 import os
@@ -78,7 +79,10 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"expected a TOML recipe at {path}, found none that can be read ({reason}): check the path") from None
+        there = [each.name for each in Path(path).parent.glob("*.toml")] if isinstance(error, FileNotFoundError) else []
+        close = difflib.get_close_matches(Path(path).name, there, n=1, cutoff=0.5)
+        advice = f"did you mean {Path(path).with_name(close[0])}?" if close else "check the path"
+        raise ConfigError(f"expected a TOML recipe at {path}, found none that can be read ({reason}): {advice}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"expected TOML in {path}, found a mistake ({error}): mend that line") from None
 
