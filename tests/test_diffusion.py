@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from songfoundry import diffusion
 from songfoundry.diffusion import SAMPLERS, SCHEDULES, schedule
@@ -27,6 +28,24 @@ def end(table, start):
     """Solve the probability flow from a start: a normal distribution is stretched evenly onto the other."""
     signal, noise = float(table.signal[-1]), float(table.noise[-1])
     return MIDDLE + SPREAD * (start - signal * MIDDLE) / math.hypot(signal * SPREAD, noise)
+
+
+class Halved(TorchFunctionMode):
+    """Refuse, as some devices do, to take what has 64 bits."""
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        moved = function is torch.Tensor.to and any(isinstance(each, torch.device) for each in arguments[1:])
+        if moved and arguments[0].dtype == torch.float64:
+            raise TypeError("this device holds no float64")
+        return function(*arguments, **(options or {}))
+
+
+def test_tables_go_to_devices_that_hold_no_float64():
+    table, step = schedule("cosine", 10), torch.tensor([0, 10])
+    with Halved():
+        mixed = table.mixed(torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), step)
+        wanted = table.target(torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), step, "v")
+    assert torch.equal(mixed[:, 0, 0, 0], table.signal[step].float()) and torch.equal(wanted[:, 0, 0, 0], -table.falling[step].float())
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

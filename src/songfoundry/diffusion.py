@@ -90,7 +90,8 @@ class Schedule:
 
 def _at(table: Tensor, step: Tensor, like: Tensor) -> Tensor:
     """Look numbers up for a batch, so that they multiply things of the shape of `like`."""
-    return table.to(like.device)[step].to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+    # Cast before it moves: there are devices that hold no float64.
+    return table.to(like.dtype).to(like.device)[step].view(-1, *[1] * (like.dim() - 1))
 
 
 def schedule(name: str, steps: int = 1000) -> Schedule:

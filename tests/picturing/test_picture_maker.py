@@ -7,6 +7,7 @@ import pytest
 import tiny_pictures
 import torch
 
+from songfoundry import pictures
 from songfoundry.diffusion import SAMPLERS
 from songfoundry.errors import Cancelled, CheckpointError, ConfigError
 from songfoundry.picturing.maker import PictureMaker
@@ -58,6 +59,17 @@ def test_frames_go_from_noise_to_the_picture():
     assert len(frames) == 6 and all(frame.shape == images.shape for frame in frames)
     assert np.array_equal(frames[-1], images) and frames[0].std() > 40
     assert animated(frames)[:6] == b"GIF89a"
+
+
+def test_no_more_frames_and_pictures_are_kept_than_an_animation_shows(monkeypatch):
+    monkeypatch.setattr("songfoundry.picturing.maker.MOST_FRAMES", 4)
+    monkeypatch.setattr("songfoundry.picturing.maker.MOST_MOVING", 66)
+    levels, seen = pictures.levels, []
+    monkeypatch.setattr("songfoundry.pictures.levels", lambda images: seen.append(len(images)) or levels(images))
+    images, frames = maker().pictures(130, steps=6, frames=True)
+    assert len(images) == 130 and len(frames) == 4 and all(len(frame) == 66 for frame in frames)
+    assert np.array_equal(frames[-1], images[:66])
+    assert seen == [64] * 5 + [2] * 4 + [64, 2], "the way of each batch, then its pictures; nothing that is not shown"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from songfoundry.registry import nearest
 from songfoundry.systems.cdcgan import Cdcgan
 from songfoundry.systems.ddpm import Ddpm
 
-__all__ = ["DEFAULT_MODEL", "MOST", "PictureMaker", "find"]
+__all__ = ["DEFAULT_MODEL", "MOST", "MOST_FRAMES", "MOST_MOVING", "PictureMaker", "find"]
 
 DEFAULT_MODEL = "ddpm"
 """Name of the model that makes pictures where none is named."""
@@ -26,6 +26,8 @@ MOST = 100_000
 """Pictures of one call."""
 SAMPLER, STEPS, GUIDANCE = "dpm++", 20, 1.5
 """How a diffusion model is asked where nothing is said."""
+MOST_FRAMES, MOST_MOVING = 60, 256
+"""Frames and pictures of an animation."""
 _BATCH = 64
 _RECIPES = {"ddpm": "recipes/mnist_ddpm.toml", "cdcgan": "recipes/mnist-cdcgan.toml"}
 
@@ -88,12 +90,13 @@ class PictureMaker(Engine):
         ----------
         count : how many. digit : of which class or classes (in turn); None for all in turn. seed : decides the noise.
         sampler, steps, guidance : of a diffusion model alone: "ddpm", "ddim", "dpm++" or "heun"; how many of the schedule's steps; how
-            far to go towards the class (1: as it is learned). frames : whether to tell how they come out of the noise.
+            far to go towards the class (1: as it is learned). frames : whether to tell how the first `MOST_MOVING` come out of the noise.
         progress : called with the share that is done; returns False to stop. cancel : stops when set.
 
         Returns
         -------
-        images : uint8 (count, channels, size, size). frames : the same at the beginning and after each step, where they were asked for.
+        images : uint8 (count, channels, size, size). frames : those that move at the beginning and after each step, where they were asked
+            for; of more than `MOST_FRAMES` so many, chosen evenly.
 
         Raises
         ------
@@ -115,8 +118,10 @@ class PictureMaker(Engine):
                     return progress is not None and progress(done) is False or cancel is not None and cancel.is_set()
 
                 films: list[np.ndarray] = []
-                made.append(self._batch(part, seed, first, asked, films if frames else None, stop))
-                shown.append(films)
+                moving = max(0, min(len(part), MOST_MOVING - first)) if frames else 0
+                made.append(self._batch(part, seed, first, asked, films, moving, stop))
+                if moving:
+                    shown.append(films)
         return np.concatenate(made), [np.concatenate(column) for column in zip(*shown, strict=True)]
 
     def asked(self, sampler: str | None = None, steps: int | None = None, guidance: float | None = None) -> dict:
@@ -143,8 +148,8 @@ class PictureMaker(Engine):
             raise ConfigError(f"expected a guidance of 0 to 20, found {guidance:g}: change it")
         return {"sampler": sampler, "steps": steps, "guidance": guidance}
 
-    def _batch(self, labels: np.ndarray, seed: int, first: int, asked: dict, films: list | None, stop) -> np.ndarray:
-        """Make some pictures: uint8 (batch, channels, size, size); `films` takes one such array a step."""
+    def _batch(self, labels: np.ndarray, seed: int, first: int, asked: dict, films: list, moving: int, stop) -> np.ndarray:
+        """Make some pictures: uint8 (batch, channels, size, size); `films` takes the first `moving` of them at the steps that are shown."""
         draws = [_generator(seed, first + number) for number in range(len(labels))]
         label = torch.from_numpy(labels).to(self.device)
         shape = self.shape if self.kind == "ddpm" else (self.system.latent,)
@@ -158,13 +163,15 @@ class PictureMaker(Engine):
             if stop(1.0):
                 raise _cancelled()
             return _pixels(made)
-        if films is not None:
-            films.append(_pixels(start / 2))
+        steps = asked["steps"]
+        shown = {round(place) for place in np.linspace(0, steps, min(MOST_FRAMES, steps + 1))} if moving else set()
+        if 0 in shown:
+            films.append(_pixels(start[:moving] / 2))
 
         def watch(number: int, thing: Tensor, _guess: Tensor) -> bool:
-            if films is not None:
-                films.append(_pixels(thing))
-            if stop(number / asked["steps"]):
+            if number in shown:
+                films.append(_pixels(thing[:moving]))
+            if stop(number / steps):
                 raise _cancelled()
             return True
 

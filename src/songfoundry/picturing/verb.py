@@ -20,8 +20,6 @@ from songfoundry.picturing.maker import DEFAULT_MODEL, PictureMaker
 __all__ = ["Pictures", "picture"]
 
 Progress = Callable[[float], bool | None]
-MOST_FRAMES = 60
-"""Frames of an animation; of more steps so many are chosen evenly."""
 _SCALE = 3
 """Pixels of an animation for each of a picture's: 28 are small on a screen."""
 
@@ -70,7 +68,8 @@ def picture(
     count : how many. digit : of which class or classes, in turn; None for all in turn. model : a name, a path, or a `PictureMaker`.
     seed, sampler, steps, guidance : as `PictureMaker.pictures`.
     out : a .png for all of them in a square without labels; with `each` a folder for a file each; None to write none.
-    gif : a .gif for the way out of the noise. progress : called with the fraction done; returns False to stop. cancel : stops when set.
+    gif : a .gif for the way out of the noise, of the first 256 pictures in at most 60 frames.
+    progress : called with the fraction done; returns False to stop. cancel : stops when set.
 
     Raises
     ------
@@ -105,9 +104,8 @@ def picture(
 
 def animated(frames: Sequence[np.ndarray]) -> bytes:
     """Lay the pictures of each frame, uint8 (n, channels, size, size), in a square, and give all as an animated GIF."""
-    chosen = [frames[round(place)] for place in np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames)))]
-    scale = _SCALE if len(chosen[0]) <= 64 else 1
-    return pictures.animation([pictures.grid(frame).repeat(scale, 0).repeat(scale, 1) for frame in chosen])
+    scale = _SCALE if len(frames[0]) <= 64 else 1
+    return pictures.animation([pictures.grid(frame).repeat(scale, 0).repeat(scale, 1) for frame in frames])
 
 
 def _page(image: np.ndarray) -> np.ndarray:
