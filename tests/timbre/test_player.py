@@ -117,7 +117,12 @@ def test_tracks_get_instruments(tones, tmp_path):
 
     assert cast_of(None) == ["plucked", "vocal", "plucked"]
     roles, _ = cast(tones, piece)
-    assert not np.array_equal(roles[0].stations[0].latent, roles[2].stations[0].latent), "a latent for each track"
+    assert roles[0].stations[0].key == roles[2].stations[0].key, "a latent for each instrument: two hands are one piano"
+    assert roles[0].stations[0].key != roles[1].stations[0].key
+    one, other, third = (role.stations for role in cast(tones, piece, "hollow,bright,hollow", 0.05 + 0.05, seed=4)[0])
+    assert [step.key for step in one] == [step.key for step in third] and one[0].key != other[0].key
+    drawn = cast(tones, piece, "drawn,drawn,drawn")[0]
+    assert len({role.stations[0].key for role in drawn}) == 3, "what is drawn is another each time"
     assert cast_of("hollow,bright") == ["hollow", "bright", "plucked"]
     assert cast_of(["2=bright", f"3={tmp_path / 'kept.npz'}"]) == ["plucked", "bright", "vocal"]
     assert cast_of("drawn,drawn,drawn")[0] in tone_notes.INSTRUMENTS

@@ -47,7 +47,7 @@ def cast(
     generator: NoteGenerator, parts: Sequence[Part], wanted: str | Sequence[str] | None = None, interpolate: float | None = None,
     seed: int = 0,
 ) -> tuple[list[Role], list[Part]]:  # fmt: skip
-    """Give each pitched part a timbre of its own; returns the roles, and the parts that the built-in orchestra plays.
+    """Give each pitched part a timbre, parts of one instrument the same; returns the roles, and the parts that the orchestra plays.
 
     Parameters
     ----------
@@ -65,12 +65,14 @@ def cast(
     others = [part for part in parts if part.is_drum or part.program in PROGRAMS_OF_SOUNDS]
     pitched = [part for part in parts if not (part.is_drum or part.program in PROGRAMS_OF_SOUNDS)]
     asked = _asked(wanted, pitched)
-    roles = []
-    for number, part in enumerate(pitched):
-        name = asked.get(number)
+    roles, numbers = [], {}
+    for place, part in enumerate(pitched):
+        name = asked.get(place)
+        # A piano's two hands, or an instrument that is named twice, are one timbre; what is drawn is another each time.
+        played = instrument_for(part.program, generator.instruments) if name is None else name
+        number = numbers.setdefault(place if name == "drawn" else played, place)
         if name is None:
-            instrument = instrument_for(part.program, generator.instruments)
-            timbre, chosen = generator.timbre(instrument, seed, number), f"nearest to program {part.program}"
+            timbre, chosen = generator.timbre(played, seed, number), f"nearest to program {part.program}"
         elif name.endswith(".npz"):
             timbre, chosen = generator.load_timbre(name), "as asked"
         elif name == "drawn":
