@@ -72,6 +72,33 @@ def test_a_recording_is_looked_for(folder):
     assert files(folder / "o")[0].endswith("-E4.wav")
 
 
+def test_what_has_no_pitch_is_taken_for_the_one_that_is_named(folder):
+    soundfile.write("wind.wav", 0.3 * np.random.default_rng(0).standard_normal(8000), 16000)
+    code, out, err = run("--like", "wind.wav")
+    assert code == 2 and "name its one pitch with --pitch" in err and files(folder) == ["m.safetensors", "note.wav", "song.mid", "wind.wav"]
+    assert run("--like", "wind.wav", "--pitch", "C4,E4")[0] == 2
+    code, out, err = run("--like", "wind.wav", "--pitch", "C4", "--no-picture")
+    assert code == 0 and out.strip().endswith("-C4.wav") and "wind.wav has no pitch that can be measured: taken for C4" in err
+    # A pitch beside a recording that has its own is that of the note alone.
+    code, out, err = run("--like", "note.wav", "--pitch", "C4", "--no-picture")
+    assert code == 0 and "recording: pitch 64" in err and out.strip().endswith("-C4.wav")
+
+
+@pytest.mark.parametrize("blocked", ["sv/t-2.npz", "o/t-2.npz"])
+def test_one_timbre_that_cannot_be_saved_leaves_nothing_of_all(folder, blocked):
+    (folder / blocked).mkdir(parents=True)
+    before = files(folder)
+    code, out, err = run("--count", "2", "--save-timbre", str(Path(blocked).parent / "t.npz"), "--out", "o", "--no-picture")
+    assert code == 2 and out == "" and "t-2.npz" in err and "a folder has that name" in err and files(folder) == before
+
+
+def test_a_folder_in_the_place_of_a_note_leaves_nothing_of_all(folder):
+    (folder / "notes" / "hollow-D4.wav").mkdir(parents=True)
+    before = files(folder)
+    code, out, err = run("--pitch", "C4..E4", "--instrument", "hollow", "--no-picture", "--save-timbre", "t.npz")
+    assert code == 2 and out == "" and "hollow-D4.wav" in err and files(folder) == before
+
+
 def test_a_timbre_may_lie_beside_its_notes(folder):
     code, out, _ = run("--instrument", "hollow", "--count", 2, "--out", "new", "--save-timbre", "new/t.npz", "--no-picture")
     assert code == 0 and out.splitlines()[-2:] == ["new/t-1.npz", "new/t-2.npz"] and set(out.splitlines()) <= set(files(folder))
@@ -93,6 +120,20 @@ def test_a_piece_is_played(folder):
     code, out, _ = run("--midi", "song.mid", "--out", "s.ogg", "--rate", 16000, "--json")
     row = json.loads(out)
     assert code == 0 and row["path"] == "s.ogg" and row["notes"] == 4 + 2 + 8 + 8 + 3 and Path("s.ogg").is_file()
+
+
+def test_render_has_the_same_options(folder):
+    options = ("--instrument-per-track", "hollow,bright", "--interpolate", "1.5", "--rate", 16000, "--seed", 2)
+    code, _, err = run_command("render", "song.mid", "--timbre", "generated", "--model", "m.safetensors", *options)
+    assert code == 0 and "hollow -> " in err and "as asked" in err
+    assert run("--midi", "song.mid", *options)[0] == 0
+    one, other = (io.read(name).samples for name in ("song.wav", "notes/song.wav"))
+    assert np.corrcoef(one[0, :16000], other[0, :16000])[0, 1] > 0.99
+    for option in ("--instrument-per-track", "--interpolate"):
+        code, out, err = run_command("render", "song.mid", option, "1")
+        assert code == 2 and f"--timbre generated beside {option}" in err and out == ""
+    code, out, err = run_command("render", "song.mid", "--out", "q.wav", "--format", "mp3")
+    assert code == 2 and "change one of them" in err and not Path("q.wav").exists()
 
 
 def test_render_takes_generated_timbres(folder):
@@ -128,6 +169,8 @@ BAD = {
     "folder": (("--out", "song.mid/o"), "song.mid/o"),
     "progress": (("--progress", "dots"), "bar, json or none"),
     "no pitch": (("--pitch", ""), "expected a pitch"),
+    "folder like a sound": (("--out", "a.wav"), "a folder for the notes, found 'a.wav'"),
+    "format and name": (("--midi", "song.mid", "--out", "q.wav", "--format", "mp3"), "change one of them"),
     "not a file": (("--out", "-"), "expected a folder after --out"),
     "steps alone": (("--steps", "5"), "--morph A.npz B.npz beside --steps"),
     "loudness alone": (("--loudness", "-20"), "--midi FILE.mid beside --loudness"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tone_notes
 
-from songfoundry.errors import Cancelled, CheckpointError, ConfigError
+from songfoundry.errors import Cancelled, CheckpointError, ConfigError, InputError
 from songfoundry.metrics.pitch import median_cents
 from songfoundry.timbre.generator import NoteGenerator
 from songfoundry.timbre.timbres import between, save_timbre
@@ -110,6 +110,7 @@ BAD = {
     "instrument": ({"instrument": "brihgt"}, "did you mean 'bright'"),
     "none": ({"count": 0}, "1 to 4096 notes"),
     "too many": ({"pitches": "C-1..G9", "count": 33}, "4224"),
+    "too long together": ({"pitches": "C-1..G9", "count": 30, "duration": 600.0}, "3,333 seconds of notes together, found 3840 of 600 s"),
     "velocity": ({"velocity": 0}, "1 to 127"),
     "duration": ({"duration": 0.0}, "0.02 to 600"),
     "not a number": ({"duration": float("nan")}, "0.02 to 600"),
@@ -123,6 +124,15 @@ def test_bad_wishes_are_one_sentence(tones, name):
     with pytest.raises(ConfigError) as caught:
         tones.notes(**{"pitches": 60} | options)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_net_makes_that_is_no_sound_is_refused(model, monkeypatch):
+    import torch
+
+    generator = NoteGenerator(model, "cpu", 1)
+    monkeypatch.setattr(generator.system, "notes", lambda latent, *_: torch.full((len(latent), 4096), torch.nan))
+    with pytest.raises(InputError, match="finite"):
+        generator.notes(60)
 
 
 def test_a_timbre_of_another_model_is_refused(tones, model, tmp_path):

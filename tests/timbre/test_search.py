@@ -103,6 +103,10 @@ def test_the_verbs_write_all_or_nothing(generator, tmp_path, steady):
                   progress=lambda share: (shares.append(share), share < 0.95)[1])  # fmt: skip
     with pytest.raises(ConfigError, match=r"ends in \.npz"):
         verb.note("C4", model=generator, out=tmp_path / "none", save=tmp_path / "none.txt")
+    with pytest.raises(ConfigError, match="seconds of notes together"):
+        verb.morph(a, a, steps=32, pitch="0..127", duration=60.0, model=generator, out=tmp_path / "none")
+    with pytest.raises(ConfigError, match="1 to 4096 notes"):
+        verb.morph(a, a, steps=256, pitch="0..127,0..127", model=generator, out=tmp_path / "none")
     with pytest.raises(ConfigError, match="2 to 256"):
         verb.morph(a, a, steps=1, model=generator)
     assert not (tmp_path / "none").exists() and not (tmp_path / "none.npz").exists()

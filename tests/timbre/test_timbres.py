@@ -49,6 +49,11 @@ def test_a_timbre_comes_back_from_its_file(tmp_path):
     assert (found.instruments, found.model, found.name) == (NAMES, "abc", "flute+cello") and found.pure is None and timbre(1).pure == 1
 
 
+def test_every_timbre_has_a_name():
+    many = Timbre(np.ones(4, np.float32), np.full(400, 0.05, np.float32), tuple(f"i{n}" for n in range(400)), "abc")
+    assert many.name == "i0" and between(timbre(0), timbre(2), 0.5).name == "flute+cello"
+
+
 def test_paths_stay_on_the_sphere():
     ends = timbre(0), timbre(1)
     way = path(*ends, 9)
@@ -85,6 +90,11 @@ BAD = {
     "double": archive(**GOOD | {"latent": np.ones(4)}),
     "shapes": archive(**GOOD | {"instrument": np.ones(2, np.float32)}),
     "objects": archive(**GOOD | {"latent": np.array([{}], object)}),
+    "huge shares": archive(**GOOD | {"instrument": np.full(1, 1e38, np.float32)}),
+    "hardly a share": archive(**GOOD | {"instrument": np.full(1, 1e-3, np.float32)}),
+    "less than nothing": archive(**GOOD | {"instrument": np.array([-1], np.float32)}),
+    "huge latent": archive(**GOOD | {"latent": np.full(4, 3e38, np.float32)}),
+    "tiny latent": archive(**GOOD | {"latent": np.full(4, 0.01, np.float32)}),
     "no archive": (lambda b: (np.save(b, np.ones(3)), b.getvalue())[1])(io.BytesIO()),
 }
 

@@ -243,6 +243,8 @@ class AsideFolder:
         targets = [self.out / path.relative_to(self.folder) for path in files]
         for target in targets:
             spare(target, self._spared, f"the {self._made_from}", "--out")
+            if target.is_dir():
+                raise output_error(target, IsADirectoryError(errno.EISDIR, "a folder has that name"))
         for path, target in zip(files, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)

@@ -17,6 +17,17 @@ def render(
     ] = "builtin",
     model: Annotated[str | None, typer.Option(help="With --timbre generated: a model's name, or a .safetensors. Default: note.")] = None,
     seed: Annotated[int, typer.Option(help="With --timbre generated: the same seed gives the same timbres.")] = 0,
+    instrument_per_track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="With --timbre generated: flute,cello,... for the pitched tracks in their order, or 1=flute,Melody=a.npz; drawn draws "
+            "one. Default: those nearest to the tracks' programs.",
+        ),
+    ] = None,
+    interpolate: Annotated[
+        float | None, typer.Option(help="With --timbre generated: every so many seconds on to another instrument.")
+    ] = None,
     format: Annotated[str | None, typer.Option(help="wav, flac, mp3, ogg or opus. Default: as --out ends, else wav.")] = None,
     depth: Annotated[str | None, typer.Option(help="int16, int24, or float32 (wav alone). Default: int16.")] = None,
     bitrate: Annotated[float | None, typer.Option(help="kbit/s of mp3, ogg and opus.")] = None,
@@ -33,6 +44,7 @@ def render(
     Prints the paths that were written on standard output, and what there is to say about them on standard error. Exit code:
     0 done, 2 nothing could be done, 130 stopped by Ctrl-C (143 by SIGTERM; no unfinished file is left).
     """
+    from songfoundry.audio import io
     from songfoundry.cli.progress import Bar, stopping, tell_licences
     from songfoundry.errors import Cancelled
     from songfoundry.playing import rendering
@@ -50,9 +62,10 @@ def render(
         try:
             if show_tokens:
                 _list(file, aside or json)
-            player = _player(timbre, soundfont, model, seed)
+            form = io.agreed_format(out, format)
+            player = _player(timbre, soundfont, model, seed, instrument_per_track, interpolate)
             made = rendering.render(
-                file, soundfont=None if player else soundfont, player=player, rate=rate, loudness=loudness, out=out, format=format,
+                file, soundfont=None if player else soundfont, player=player, rate=rate, loudness=loudness, out=out, format=form,
                 depth=depth, bitrate=bitrate, picture=beside / f"{name}.png" if picture else None,
                 score=beside / f"{name}-score" if score else None, progress=show,
             )  # fmt: skip
@@ -78,22 +91,23 @@ def render(
         tell_licences(find(model or DEFAULT_MODEL))
 
 
-def _player(timbre: str, soundfont: str, model: str | None, seed: int):
+def _player(timbre: str, soundfont: str, model: str | None, seed: int, instruments: str | None, interpolate: float | None):
     """Make the player that generates timbres; None for the orchestra or a SoundFont."""
     from songfoundry.errors import ConfigError
 
     if timbre not in ("builtin", "generated"):
         raise ConfigError(f"expected builtin or generated after --timbre, found {timbre!r}: choose one of them")
     if timbre == "builtin":
-        if model is not None:
-            raise ConfigError("expected --timbre generated beside --model, found none: add it, or leave --model out")
+        given = {"--model": model, "--instrument-per-track": instruments, "--interpolate": interpolate}
+        for name in (name for name, value in given.items() if value is not None):
+            raise ConfigError(f"expected --timbre generated beside {name}, found none: add it, or leave {name} out")
         return None
     if soundfont != "builtin":
         raise ConfigError("expected --soundfont or --timbre generated, found both: leave one out")
     from songfoundry.timbre.generator import DEFAULT_MODEL, NoteGenerator
     from songfoundry.timbre.player import Player
 
-    return Player(NoteGenerator(model or DEFAULT_MODEL), seed=seed)
+    return Player(NoteGenerator(model or DEFAULT_MODEL), instruments=instruments, interpolate=interpolate, seed=seed)
 
 
 def _list(file: Path, aside: bool) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from songfoundry import inventory
 from songfoundry.engine import Engine
-from songfoundry.errors import Cancelled, ConfigError
+from songfoundry.errors import Cancelled, ConfigError, InputError
 from songfoundry.metrics.pitch import median_cents
 from songfoundry.registry import nearest
 from songfoundry.systems.note import Note
@@ -29,6 +29,8 @@ DEFAULT_MODEL = "note"
 """Name of the model that makes notes where none is named."""
 MOST_NOTES = 4096
 """Notes of one call."""
+MOST_SAMPLES = 160_000_000
+"""Samples of one call, all of which are held: 640 MB, 10,000 s at 16 kHz."""
 LONGEST = 600.0
 """Seconds of one note."""
 _BATCH = 16
@@ -174,13 +176,11 @@ class NoteGenerator(Engine):
 
         Raises
         ------
-        ConfigError : a velocity or duration out of range. Cancelled : as asked.
+        ConfigError : a velocity or duration out of range, more sound than fits. InputError : what is made is no sound.
+        Cancelled : as asked.
         """
-        if not 1 <= velocity <= 127:
-            raise ConfigError(f"expected a velocity of 1 to 127, found {velocity}: choose another")
-        if duration is not None and not 0.02 <= duration <= LONGEST:
-            raise ConfigError(f"expected a duration of 0.02 to {LONGEST:g} seconds, found {duration:g}: choose another")
-        rate = self.rate if hertz(max(pitches)) <= _HIGHEST * self.rate else max(self.rate, _HIGH_RATE)
+        rate = self.rate if hertz(max(pitches, default=0)) <= _HIGHEST * self.rate else max(self.rate, _HIGH_RATE)
+        self.check(len(pitches), velocity, duration, rate)
         made = []
         for first in range(0, len(pitches), _BATCH):
             part = slice(first, first + _BATCH)
@@ -201,6 +201,21 @@ class NoteGenerator(Engine):
             if stop or (cancel is not None and cancel.is_set()):
                 raise Cancelled("expected to make all notes, found the work cancelled: nothing was kept")
         return made
+
+    def check(self, count: int, velocity: int = 100, duration: float | None = None, rate: int | None = None) -> None:
+        """Refuse so many notes, at a rate in Hz (None: the model's own), that cannot be made; raises `ConfigError`."""
+        if not 1 <= velocity <= 127:
+            raise ConfigError(f"expected a velocity of 1 to 127, found {velocity}: choose another")
+        if duration is not None and not 0.02 <= duration <= LONGEST:
+            raise ConfigError(f"expected a duration of 0.02 to {LONGEST:g} seconds, found {duration:g}: choose another")
+        if not 1 <= count <= MOST_NOTES:
+            raise ConfigError(f"expected 1 to {MOST_NOTES} notes, found {count}: change --count, --steps or --pitch")
+        most = MOST_SAMPLES / (rate or self.rate)
+        if (whole := count * (duration or self.seconds)) > most:
+            raise ConfigError(
+                f"expected at most {most:,.0f} seconds of notes together, found {count} of {duration or self.seconds:g} s, {whole:,.0f} s: "
+                "make fewer or shorter ones at once"
+            )
 
     def range(self, timbre: Timbre | None = None) -> tuple[int, int]:
         """Give the lowest and the highest pitch that was trained, of a timbre's instruments together or of all."""
@@ -258,7 +273,10 @@ class NoteGenerator(Engine):
         else:
             instrument = torch.tensor(pure, device=self.device)
         with self.threaded(), torch.inference_mode():
-            return self.system.notes(latent, torch.tensor(pitches, device=self.device), instrument).float().cpu().numpy()
+            made = self.system.notes(latent, torch.tensor(pitches, device=self.device), instrument).float().cpu().numpy()
+        if not np.isfinite(made).all():
+            raise InputError(f"expected notes of finite numbers from {self.name}, found others: take another timbre, or a sound model")
+        return made
 
     def _longer(self, wave: np.ndarray, timbre: Timbre, pitch: int, times: float) -> np.ndarray:
         """Hold a note so many times as long as it was made, its release as much slower."""

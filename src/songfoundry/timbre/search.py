@@ -16,6 +16,7 @@ from songfoundry.audio.pieces import conform_channels, resample
 from songfoundry.errors import Cancelled, ConfigError, InputError
 from songfoundry.metrics.pitch import aperiodicity, median_cents
 from songfoundry.timbre.generator import NoteGenerator
+from songfoundry.timbre.pitches import pitch_name
 from songfoundry.timbre.timbres import Timbre
 
 __all__ = ["Likeness", "find_like"]
@@ -53,7 +54,7 @@ class Likeness:
 
 def find_like(
     generator: NoteGenerator, recording: str | os.PathLike | np.ndarray, rate: int | None = None, *, pitch: int | None = None,
-    instrument: str | None = None, seed: int = 0, drawn: int = _DRAWN, steps: int = _STEPS,
+    otherwise: int | None = None, instrument: str | None = None, seed: int = 0, drawn: int = _DRAWN, steps: int = _STEPS,
     progress: Callable[[float], bool | None] | None = None, cancel: threading.Event | None = None,
 ) -> Likeness:  # fmt: skip
     """Find the timbre of a recording of one note.
@@ -61,7 +62,8 @@ def find_like(
     Parameters
     ----------
     recording : an audio file, or float (channels, samples) or (samples,), at `rate` Hz. Its first note is looked at.
-    pitch : MIDI; None to measure it. instrument : to look among its timbres alone. seed, drawn : of the timbres that it begins with.
+    pitch : MIDI; None to measure it. otherwise : taken where none can be measured; None to refuse that.
+    instrument : to look among its timbres alone. seed, drawn : of the timbres that it begins with.
     steps : of gradient descent on the best of them.
 
     Raises
@@ -74,12 +76,16 @@ def find_like(
     if instrument is not None:
         generator.instrument(instrument)
     name, wave = _note_of(recording, rate, generator.rate)
+    told: tuple[str, ...] = ()
     if pitch is None:
         measured = median_cents(wave[: round(3 * generator.rate)], generator.rate, 0.0) / 100
-        if not np.isfinite(measured):
-            raise InputError(f"expected a note with a pitch in {name}, found none that can be measured: name it with --pitch")
-        if aperiodicity(wave[: round(3 * generator.rate)], generator.rate) > _NOISE:
-            raise InputError(f"expected a note with a pitch in {name}, found noise: give a note, or name its pitch with --pitch")
+        noise = not np.isfinite(measured) or aperiodicity(wave[: round(3 * generator.rate)], generator.rate) > _NOISE
+        if noise and otherwise is None:
+            found = "noise: give a note, or" if np.isfinite(measured) else "none that can be measured:"
+            raise InputError(f"expected a note with a pitch in {name}, found {found} name its one pitch with --pitch")
+        if noise:
+            measured = float(otherwise)
+            told = (f"{name} has no pitch that can be measured: taken for {pitch_name(otherwise)}, as named",)
     else:
         off = median_cents(wave[: round(3 * generator.rate)], generator.rate, pitch) / 100
         # What is further off is an octave error, or another pitch on purpose.
@@ -92,7 +98,7 @@ def find_like(
     if base != measured:
         # Into tune, and to a pitch that the generator knows.
         wave = soxr.resample(wave, 2.0 ** ((base - measured) / 12), 1.0)
-    said = () if base == height else (f"its pitch {height} was not trained: compared at {base}, resampled",)
+    said = told if base == height else (*told, f"its pitch {height} was not trained: compared at {base}, resampled")
     wanted = _image(generator, wave)
 
     def go_on(share: float) -> None:

@@ -16,6 +16,8 @@ __all__ = ["FORMAT", "Timbre", "between", "load_timbre", "path", "save_timbre"]
 
 FORMAT = "songfoundry-timbre-1"
 _KEYS = {"format", "latent", "instrument", "instruments", "model"}
+_LENGTHS = (0.1, 10.0)
+"""How long a latent may be, beside noise of as many numbers."""
 _MAX_BYTES = 1 << 20
 """More than any timbre takes; what a file would unpack to is looked at before it is unpacked."""
 
@@ -41,8 +43,8 @@ class Timbre:
     def name(self) -> str:
         """Name the instrument, or those it lies between, the nearest first."""
         shares = self.instrument**2
-        order = [index for index in np.argsort(-shares, kind="stable") if shares[index] > 0.01]
-        return "+".join(self.instruments[index] for index in order[:2])
+        first, *others = np.argsort(-shares, kind="stable")[:2]
+        return "+".join(self.instruments[index] for index in (first, *(other for other in others if shares[other] > 0.01)))
 
     @property
     def pure(self) -> int | None:
@@ -113,4 +115,12 @@ def load_timbre(file: str | os.PathLike) -> Timbre:
     whole = all(array.dtype == np.float32 and array.ndim == 1 and np.isfinite(array).all() for array in (latent, instrument))
     if not whole or names.dtype.kind != "U" or names.shape != instrument.shape or not latent.any() or not instrument.any():
         raise InputError(f"expected a latent and an instrument of finite numbers in {name}, found others: {advice}")
+    whole, long = (float(np.linalg.norm(array.astype(np.float64))) for array in (instrument, latent))
+    if abs(whole - 1) > 0.01 or instrument.min() < -1e-4:
+        raise InputError(f"expected shares of instruments of length 1 in {name}, found numbers from {instrument.min():.3g} to "
+                         f"{instrument.max():.3g} of length {whole:.3g}: {advice}")  # fmt: skip
+    if not _LENGTHS[0] <= long / len(latent) ** 0.5 <= _LENGTHS[1]:
+        raise InputError(
+            f"expected a latent of about length {len(latent) ** 0.5:.3g} in {name}, as noise has, found {long:.3g}: {advice}"
+        )
     return Timbre(latent, instrument, tuple(map(str, names.tolist())), str(values["model"]))

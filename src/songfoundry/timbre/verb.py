@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from songfoundry.audio import io
 from songfoundry.audio.atomic import AsideFolder, check_target, folder_of, spare
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError
-from songfoundry.timbre.generator import DEFAULT_MODEL, GeneratedNote, NoteGenerator
+from songfoundry.timbre.generator import DEFAULT_MODEL, MOST_NOTES, GeneratedNote, NoteGenerator
 from songfoundry.timbre.pitches import parse_pitches, pitch_name
 from songfoundry.timbre.player import Player
 from songfoundry.timbre.search import Likeness, find_like
@@ -112,7 +113,7 @@ def note(
     InputError, ConfigError, CheckpointError, OutputError, Cancelled : one sentence each; no file is left.
     """
     begun = time.perf_counter()
-    _check_save(save, out)
+    _check_places(save, out, count)
     generator = _generator(model, device, threads)
     if isinstance(timbre, str | os.PathLike):
         timbre = generator.load_timbre(timbre)
@@ -133,6 +134,7 @@ def morph(
     begun = time.perf_counter()
     if not 2 <= steps <= 256:
         raise ConfigError(f"expected 2 to 256 steps, found {steps}: choose another number")
+    _check_places(None, out)
     generator = _generator(model, device, threads)
     ends = [each if isinstance(each, Timbre) else generator.load_timbre(each) for each in (first, second)]
     heights = parse_pitches(pitch)
@@ -155,15 +157,19 @@ def like(
 ) -> Notes:  # fmt: skip
     """Find the timbre that is nearest to a recording of a note (`songfoundry.timbre.search.find_like`), and make notes with it.
 
-    `pitch` are the pitches of the notes; None for the recording's own. `search`: `drawn`, `steps`. Else as `note`.
+    `pitch` are the pitches of the notes; None for the recording's own. A single one is also taken for the recording's where that has none
+    that can be measured. `search`: `drawn`, `steps`. Else as `note`.
     """
     begun = time.perf_counter()
-    _check_save(save, out)
+    _check_places(save, out)
     generator = _generator(model, device, threads)
+    heights = None if pitch is None else parse_pitches(pitch)
+    generator.check(len(heights or [0]), velocity, duration)
     found = find_like(
-        generator, recording, rate, instrument=instrument, seed=seed, progress=_part(progress, 0.8), cancel=cancel, **search
-    )
-    heights = found.pitch if pitch is None else pitch
+        generator, recording, rate, otherwise=heights[0] if heights and len(heights) == 1 else None, instrument=instrument, seed=seed,
+        progress=_part(progress, 0.8), cancel=cancel, **search,
+    )  # fmt: skip
+    heights = heights or found.pitch
     made = generator.notes(heights, timbre=found.timbre, velocity=velocity, duration=duration, cancel=cancel)
     spared = [recording] if isinstance(recording, str | os.PathLike) else []
     result = Notes(generator.name, made, likeness=found, said=list(found.said))
@@ -182,7 +188,7 @@ def play(
     ----------
     source : a MIDI file's path or bytes, or a `symusic.Score`. out : a sound file, or "-" for standard output.
     instruments : for the pitched tracks, see `songfoundry.timbre.casting.cast`; None for those nearest to their programs.
-    interpolate : seconds from one instrument of a path to the next; None to stay. seed : of the latents, one a track.
+    interpolate : seconds from one instrument of a path to the next; None to stay. seed : of the latents, one an instrument.
     rate, format, depth, bitrate : of the file. loudness : LUFS; true peaks stay below -1 dBTP.
     progress : called with the fraction done; returns False to stop. cancel : stops when set.
 
@@ -195,7 +201,7 @@ def play(
 
     begun, said = time.perf_counter(), []
     check_loudness(rate, loudness)
-    format = format or io.format_of(out)
+    format = io.agreed_format(out, format)
     if (near := io.nearest_rate(format, rate)) != rate:
         said.append(f"{format} has no rate of {rate} Hz: written at {near} Hz")
         rate = near
@@ -240,20 +246,25 @@ def _finished(
     made: Notes, out, format: str, picture: bool, save, begun: float, progress: Progress | None, spared: Sequence = ()
 ) -> Notes:
     """Write what was asked for, all of it or nothing, and the time that it took."""
-    if out is not None:
-        with AsideFolder(out, spared) as aside:
+    with ExitStack() as stack:
+        timbres = None
+        if out is not None:
+            aside = stack.enter_context(AsideFolder(out, spared))
             names = _names(made.notes, format)
             for one, name in zip(made.notes, names, strict=True):
                 io.write(aside.folder / name, one.samples[None], one.rate, format=format, tags={"software": "songfoundry"})
             if picture:
                 _draw(made, aside.folder / PICTURE)
             _go_on(progress, 0.98)
-            _save(made, save, aside.folder if save is not None and _beside(save, out) else None)
+        if save is not None:
+            timbres = aside if out is not None and _beside(save, out) else stack.enter_context(AsideFolder(Path(save).parent))
+            _save(made, save, timbres.folder)
+        if out is not None:
             there = {str(place) for place in aside.commit()}
-        made.paths = [str(Path(out) / name) for name in names]
-        made.picture = str(Path(out) / PICTURE) if str(Path(out) / PICTURE) in there else None
-    else:
-        _save(made, save)
+            made.paths = [str(Path(out) / name) for name in names]
+            made.picture = str(Path(out) / PICTURE) if str(Path(out) / PICTURE) in there else None
+        if timbres is not None and (out is None or timbres is not aside):
+            timbres.commit()
     for sentence in dict.fromkeys(sentence for one in made.notes for sentence in one.said):
         made.said.append(sentence)
     made.elapsed = time.perf_counter() - begun
@@ -262,14 +273,18 @@ def _finished(
     return made
 
 
-def _check_save(save, out) -> None:
-    """Refuse, before any work, a name by which no timbre can be saved; the folder of the notes is made in time."""
+def _check_places(save, out, count: int = 1) -> None:
+    """Refuse, before any work, a folder that is named like a sound, and names by which no timbre can be saved."""
+    if out is not None and Path(out).suffix.lower().lstrip(".") in (*io.FORMATS, "wave", "oga") and not Path(out).is_dir():
+        raise ConfigError(f"expected a folder for the notes, found '{os.fspath(out)}', a sound file's name: take its ending away")
     if save is None:
         return
     if Path(save).suffix != ".npz":
         raise ConfigError(f"expected a name that ends in .npz for a timbre, found '{os.fspath(save)}': change it")
-    if not _beside(save, out):
-        check_target(save)
+    # The folder of the notes is made in time.
+    for place in _places(save, min(count, MOST_NOTES)):
+        if place.is_dir() or not _beside(save, out):
+            check_target(place)
 
 
 def _beside(save, out) -> bool:
@@ -277,14 +292,17 @@ def _beside(save, out) -> bool:
     return out is not None and Path(save).absolute().parent == Path(out).absolute()
 
 
-def _save(made: Notes, save, folder: Path | None = None) -> None:
-    """Write the timbres, one into the very file, several numbered; aside where a folder is told."""
-    if save is None:
-        return
+def _places(save, count: int) -> list[Path]:
+    """Name the files of so many timbres: one is the very file, several are numbered."""
+    place = Path(save)
+    return [place] if count == 1 else [place.with_stem(f"{place.stem}-{number}") for number in range(1, count + 1)]
+
+
+def _save(made: Notes, save, folder: Path) -> None:
+    """Write the timbres aside."""
     timbres = list({one.timbre.key: one.timbre for one in made.notes}.values())
-    for number, timbre in enumerate(timbres, 1):
-        place = Path(save) if len(timbres) == 1 else Path(save).with_stem(f"{Path(save).stem}-{number}")
-        save_timbre(place if folder is None else folder / place.name, timbre)
+    for place, timbre in zip(_places(save, len(timbres)), timbres, strict=True):
+        save_timbre(folder / place.name, timbre)
         made.timbres.append(str(place))
 
 
