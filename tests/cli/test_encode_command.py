@@ -64,6 +64,17 @@ def test_between_two_sounds_and_from_nothing(folder):
     assert Path("t/sample-1.wav").read_bytes() == first != Path("s/sample-2.wav").read_bytes()
 
 
+def test_what_is_no_audio_is_refused_or_taken_for_silence(folder):
+    damaged = 0.1 * np.ones(4000, np.float32)
+    damaged[100:103] = np.nan
+    soundfile.write("nan.wav", damaged, 8000, subtype="FLOAT")
+    code, _, err = run("encode", "nan.wav", "--out", "n.npz")
+    assert code == 2 and "--repair" in err
+    for options in ((), ("--roundtrip",)):
+        code, _, err = run("encode", "nan.wav", "--repair", *options, "--out", "o" if options else "n.npz")
+        assert code == 0 and "3 values of 'nan.wav' were no audio and became silence" in err
+
+
 def test_silence_a_tenth_of_a_second_and_eight_channels_are_sounds(folder):
     soundfile.write("silent.wav", np.zeros(8000), 8000)
     code, _, err = run("encode", "silent.wav", "--out", "s.npz")
@@ -88,6 +99,8 @@ def test_silence_a_tenth_of_a_second_and_eight_channels_are_sounds(folder):
         (("encode", "none.wav"), "none.wav"),
         (("encode", "--roundtrip", "a.wav", "--vocoder", "x"), "expected a vocoder"),
         (("encode", "--interpolate", "a.wav", "b.wav", "--steps", 1), "2 to 256 steps"),
+        (("encode", "--interpolate", "a.wav", "three.wav"), "found 2 and 3: mix one down"),
+        (("encode", "--sample", 2, "--repair"), "--repair beside SONG or --roundtrip"),
         (("encode", "--sample", 0), "1 to 256 samples"),
         (("encode", "--sample", 1, "--seconds", 0), "seconds"),
         (("encode", "--sample", 1, "--prior", "flat"), "expected a prior"),
@@ -96,12 +109,14 @@ def test_silence_a_tenth_of_a_second_and_eight_channels_are_sounds(folder):
         (("decode", "cut.npz"), "is none or is damaged"),
         (("decode", "other.npz"), "those of another"),
         (("decode", "other.npz", "--out", "x.mid"), ".wav"),
+        (("decode", "other.npz", "--out", "x.wav", "--format", "flac"), "which is a name of wav: change one of them"),
         (("decode", "other.npz", "--iterations", -1), "0 to 1000 iterations"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(folder, arguments, words):
     tiny_codec.save_model(Path("other.safetensors"), seed=2)
     assert run_command("encode", "b.wav", "--out", "other.npz", "--model", "other.safetensors")[0] == 0
+    soundfile.write("three.wav", np.zeros((4000, 3)), 8000)
     Path("cut.npz").write_bytes(Path("other.npz").read_bytes()[:200])
     before = files(folder)
     code, out, err = run(*arguments)

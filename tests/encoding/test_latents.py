@@ -77,7 +77,8 @@ def changed(tmp_path, **keys):
     "keys",
     [
         {"format": "songfoundry-latents-0"}, {"model": None}, {"steps": np.zeros((5, 3), np.float32)}, {"steps": np.zeros((1, 5, 3))},
-        {"steps": np.zeros((1, 5, 0), np.float32)}, {"steps": np.zeros((99, 5, 3), np.float32)}, {"low": np.zeros(4, np.float32)}, {"high": np.full(5, np.inf, np.float32)},
+        {"steps": np.zeros((1, 5, 0), np.float32)}, {"steps": np.zeros((99, 5, 3), np.float32)}, {"low": np.zeros(4, np.float32)},
+        {"high": np.full(5, np.inf, np.float32)},
         {"steps": np.full((1, 5, 3), np.nan, np.float32)}, {"rate": 0}, {"samples": -1}, {"hop": 1.5}, {"samples": [3]}, {"model": 7},
     ],
 )  # fmt: skip

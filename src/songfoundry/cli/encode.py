@@ -22,6 +22,7 @@ def encode(
     ] = None,
     vocoder: Annotated[str | None, typer.Option(help="pghi, griffinlim or fast_griffinlim, where sound is made. Default: pghi.")] = None,
     format: Annotated[str | None, typer.Option(help="wav, flac, mp3, ogg or opus, where sound is made. Default: wav.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Take NaN and Inf in a file for silence.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a report as JSON instead of the paths.")] = False,
@@ -45,6 +46,7 @@ def encode(
     mode = "--roundtrip" if roundtrip and song is not None else modes[0]
     for name, value, fit in (
         ("--roundtrip", roundtrip or None, ("--roundtrip",)), ("--bits", bits, ("SONG", "--roundtrip")),
+        ("--repair", repair or None, ("SONG", "--roundtrip")),
         ("--steps", steps, ("--interpolate",)), ("--seconds", seconds, ("--sample",)),
         ("--seed", seed, ("--sample",)), ("--prior", prior, ("--sample",)),
         ("--vocoder", vocoder, ("--roundtrip", "--interpolate", "--sample")),
@@ -62,9 +64,9 @@ def encode(
         if mode == "--sample":
             return verb.sample(sample, out=out or "encoded", **_given(seconds=seconds, seed=seed, prior=prior), **sound, **common)
         if mode == "--roundtrip":
-            return verb.roundtrip(song, out=out or "encoded", **_given(bits=bits), **sound, **common)
+            return verb.roundtrip(song, out=out or "encoded", repair=repair, **_given(bits=bits), **sound, **common)
         place = out or Path("encoded") / f"{'sound' if song == '-' else Path(song).stem}.npz"
-        return verb.encode(song, out=place, **_given(bits=bits), **common)
+        return verb.encode(song, out=place, repair=repair, **_given(bits=bits), **common)
 
     made = run(work, song or mode.removeprefix("--"), progress)
     tell(made, json, model or DEFAULT_MODEL)

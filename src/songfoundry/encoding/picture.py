@@ -14,12 +14,15 @@ MOST_SECONDS = 30.0
 """What is shown of a sound."""
 
 
-def draw(sounds: Sequence[tuple[str, np.ndarray]], rate: int, path: str | os.PathLike | None = None, start: int = 0) -> bytes:
+def draw(
+    sounds: Sequence[tuple[str, np.ndarray]], rate: int, path: str | os.PathLike | None = None, start: int = 0, before: int = 0
+) -> bytes:
     """Draw (title, float (samples,)) each as a log-mel image, 80 dB down from the first one's peak, and give the PNG's bytes.
 
     Parameters
     ----------
     path : the file to write; None to return the picture alone. start : first sample that is shown, of `MOST_SECONDS`.
+    before : samples of the file before these, for the scale of time.
 
     Raises
     ------
@@ -32,7 +35,7 @@ def draw(sounds: Sequence[tuple[str, np.ndarray]], rate: int, path: str | os.Pat
         shown = samples[start : start + round(MOST_SECONDS * rate)]
         image, found = mel_image(shown, rate, peak)
         peak = found if peak is None else peak
-        seconds = start / rate
+        seconds = (before + start) / rate
         extent = (seconds, seconds + len(shown) / rate, 0, len(image))
         drawn = panel.imshow((image - 1) * TOP_DB, origin="lower", aspect="auto", vmin=-TOP_DB, vmax=0, cmap="magma", extent=extent)
         panel.set_title(title, fontsize=8)

@@ -13,9 +13,11 @@ import numpy as np
 
 from songfoundry.audio import io
 from songfoundry.audio.atomic import AsideFolder, check_target, folder_of, spare
-from songfoundry.audio.pieces import Resampler, loudest_window, resample
+from songfoundry.audio.pieces import Resampler, loudest_window
 from songfoundry.encoding.encoder import DEFAULT_MODEL, Encoder
+from songfoundry.encoding.keeping import Loudest, Same, Seen
 from songfoundry.encoding.latents import BITS, Latents, between, load_latents, quantised, save_latents
+from songfoundry.encoding.picture import MOST_SECONDS, draw
 from songfoundry.encoding.vocoding import check_vocoder
 from songfoundry.errors import ConfigError, MissingExtraError
 
@@ -25,6 +27,10 @@ Progress = Callable[[float], bool | None]
 _QUIET = 1e-4
 """Peak below which a sound counts as silent."""
 _MOST_STEPS, _MOST_SAMPLES = 256, 256
+_MOST_SCORED = 600.0
+"""Seconds of all channels together that a round trip is scored on, so that an hour takes no more memory than this."""
+_MOST_DRAWN = 16
+"""Sounds of a picture."""
 
 
 @dataclass
@@ -33,7 +39,8 @@ class Coded:
 
     Attributes
     ----------
-    model : name. paths : files that were written; picture : that of the spectrograms. latents : those that were made, in order.
+    model : name. paths : files that were written; picture : that of the spectrograms. latents : those that were made, in order; of several
+        sounds that were written, which are of one shape, the first.
     sounds : float32 (channels, samples) at `rate` Hz each, where sounds were made without files. scores : of a round trip, see
         `songfoundry.metrics.audio.DEFINITIONS`. seconds : of sound. elapsed : seconds of work. said : sentences for the user.
     """
@@ -64,14 +71,15 @@ class Coded:
 
 def encode(
     source: str | os.PathLike, *, out: str | os.PathLike | None = None, model: str | os.PathLike | Encoder = DEFAULT_MODEL, bits: int = 32,
-    device: str = "auto", threads: int | None = None, progress: Progress | None = None, cancel: threading.Event | None = None,
+    repair: bool = False, device: str = "auto", threads: int | None = None, progress: Progress | None = None,
+    cancel: threading.Event | None = None,
 ) -> Coded:  # fmt: skip
     """Encode a sound file as latents, of any length, streamed.
 
     Parameters
     ----------
     source : a sound file, or "-" for standard input. out : an .npz; None to give the latents alone. model : a name, a path, or an
-        `Encoder`. bits : 32, or 8 for 256 steps a unit.
+        `Encoder`. bits : 32, or 8 for 256 steps a unit. repair : take NaN, Inf and absurd values of a file for silence.
     progress : called with the fraction done; returns False to stop. cancel : stops when set.
 
     Raises
@@ -86,7 +94,7 @@ def encode(
         _check_other(source, out)
     encoder = _encoder(model, device, threads)
     made = Coded(encoder.name, encoder.rate)
-    latents = _read(encoder, source, made, progress, cancel)
+    latents = _read(encoder, source, made, repair, progress, cancel)
     made.latents, made.seconds = [quantised(latents) if bits == 8 else latents], latents.seconds
     if out is not None:
         with folder_of(out):
@@ -115,7 +123,7 @@ def decode(
     check_vocoder(vocoder)
     if iterations is not None and not 0 <= iterations <= 1000:
         raise ConfigError(f"expected 0 to 1000 iterations, found {iterations}: choose another number")
-    format = (format or io.format_of(out)) if out is not None else None
+    format = io.agreed_format(out, format) if out is not None else None
     latents = source if isinstance(source, Latents) else load_latents(source)
     encoder = _encoder(model, device, threads)
     made = Coded(encoder.name, encoder.rate, latents=[latents], seconds=latents.seconds)
@@ -130,48 +138,49 @@ def decode(
 
 def roundtrip(
     source: str | os.PathLike, *, out: str | os.PathLike | None = None, model: str | os.PathLike | Encoder = DEFAULT_MODEL,
-    vocoder: str = "pghi", iterations: int | None = None, bits: int = 32, format: str = "wav", device: str = "auto",
-    threads: int | None = None, progress: Progress | None = None, cancel: threading.Event | None = None,
+    vocoder: str = "pghi", iterations: int | None = None, bits: int = 32, format: str = "wav", repair: bool = False,
+    device: str = "auto", threads: int | None = None, progress: Progress | None = None, cancel: threading.Event | None = None,
 ) -> Coded:  # fmt: skip
-    """Encode and decode a sound file, and score what came back beside it.
+    """Encode and decode a sound file, streamed, and score what came back beside it.
+
+    Of a sound whose channels together are longer than ten minutes the loudest part of that length is scored, and it is said so.
 
     Parameters
     ----------
-    out : a folder for NAME-roundtrip.wav and NAME-roundtrip.png; None to write none. bits : of the latents between. Else as `decode`.
+    out : a folder for NAME-roundtrip.wav and NAME-roundtrip.png; None to write none. bits : of the latents between. repair : as of
+        `encode`. Else as `decode`.
 
     Raises
     ------
     AudioError, ConfigError, CheckpointError, OutputError, Cancelled : one sentence each; no file is left.
     """
-    from songfoundry.metrics.audio import scores
-
     begun = time.perf_counter()
     check_vocoder(vocoder)
     if bits not in BITS:
         raise ConfigError(f"expected {' or '.join(map(str, BITS))} bits, found {bits}: choose one of them")
     encoder = _encoder(model, device, threads)
     made = Coded(encoder.name, encoder.rate)
-    clip = io.read(source)
-    original = resample(clip.samples, clip.rate, encoder.rate)
-    _tell_silence(made, original)
-    latents = encoder.encode(original, encoder.rate, progress=_part(progress, 0, 0.3), cancel=cancel)
+    latents, original = _heard(encoder, source, made, repair, _part(progress, 0, 0.3), cancel)
     latents = quantised(latents) if bits == 8 else latents
-    back = encoder.decode(latents, vocoder=vocoder, iterations=iterations, progress=_part(progress, 0.3, 0.9), cancel=cancel)
-    made.latents, made.sounds, made.seconds = [latents], [back], latents.seconds
-    made.scores = scores(original, back, encoder.rate)
-    if out is not None:
-        stem = "sound" if os.fspath(source) == "-" else Path(source).stem
-        with AsideFolder(out, [] if os.fspath(source) == "-" else [source]) as aside:
-            name = f"{stem}-roundtrip.{format}"
-            _write(aside.folder / name, iter([back]), len(back), made, format)
-            start = loudest_window([original], encoder.rate, 30.0)
-            titles = ("original", f"{encoder.name}, {latents.bitrate(8):.2f} kbit/s at 8 bits, {vocoder}")
-            picture = f"{stem}-roundtrip.png"
-            sounds = [(title, sound.mean(0)) for title, sound in zip(titles, (original, back), strict=True)]
-            _draw(made, sounds, aside.folder / picture, start)
-            there = {place.name for place in aside.commit()}
-        made.paths = [str(Path(out) / name)]
-        made.picture = str(Path(out) / picture) if picture in there else None
+    made.latents, made.seconds = [latents], latents.seconds
+    blocks = encoder.decode_blocks(latents, vocoder=vocoder, iterations=iterations, progress=_part(progress, 0.3, 0.9), cancel=cancel)
+    same = Same(original)
+    if out is None:
+        made.sounds = [np.concatenate(list(same.through(blocks)), 1)]
+        _score(made, original, same)
+        return _finished(made, begun, progress)
+    stem = "sound" if os.fspath(source) == "-" else Path(source).stem
+    name, picture = f"{stem}-roundtrip.{format}", f"{stem}-roundtrip.png"
+    with AsideFolder(out, [] if os.fspath(source) == "-" else [source]) as aside:
+        _write(aside.folder / name, same.through(blocks), latents.channels, made, format)
+        _score(made, original, same)
+        start = loudest_window([original.samples], encoder.rate, 30.0)
+        titles = ("original", f"{encoder.name}, {latents.bitrate(8):.2f} kbit/s at 8 bits, {vocoder}")
+        sounds = [(title, sound.mean(0)) for title, sound in zip(titles, (original.samples, same.samples), strict=True)]
+        _draw(made, sounds, aside.folder / picture, start, original.first)
+        there = {place.name for place in aside.commit()}
+    made.paths = [str(Path(out) / name)]
+    made.picture = str(Path(out) / picture) if picture in there else None
     return _finished(made, begun, progress)
 
 
@@ -197,11 +206,14 @@ def interpolate(
     for number, end in enumerate((first, second)):
         if not isinstance(end, Latents):
             npz = Path(end).suffix == ".npz"
-            end = load_latents(end) if npz else _read(encoder, end, made, _part(progress, 0.1 * number, 0.1 * number + 0.1), cancel)
+            end = load_latents(end) if npz else _read(encoder, end, made, False, _part(progress, 0.1 * number, 0.1 * number + 0.1), cancel)
         encoder.check(end)
         ends.append(end)
-    made.latents = [between(*ends, number / (steps - 1)) for number in range(steps)]
-    return _several(made, encoder, "interpolation", vocoder, out, format, begun, progress, cancel)
+    made.latents = [between(*ends, 0.0)]
+    return _several(
+        made, encoder, "interpolation", lambda number: between(*ends, number / (steps - 1)), steps, vocoder, out, format, begun, progress,
+        cancel,
+    )  # fmt: skip
 
 
 def sample(
@@ -222,35 +234,76 @@ def sample(
     check_vocoder(vocoder)
     encoder = _encoder(model, device, threads)
     made = Coded(encoder.name, encoder.rate)
-    made.latents = [encoder.sample(seconds, seed, number, prior) for number in range(count)]
-    return _several(made, encoder, "sample", vocoder, out, format, begun, progress, cancel)
+    made.latents = [encoder.sample(seconds, seed, 0, prior)]
+    return _several(
+        made, encoder, "sample", lambda number: encoder.sample(seconds, seed, number, prior), count, vocoder, out, format, begun, progress,
+        cancel,
+    )  # fmt: skip
 
 
-def _several(made: Coded, encoder: Encoder, name: str, vocoder: str, out, format: str, begun: float, progress, cancel) -> Coded:
-    """Decode all latents of a result, and write them, numbered, with a picture of all."""
-    for number, latents in enumerate(made.latents):
-        share = [0.2 + 0.75 * (number + k) / len(made.latents) for k in (0, 1)]
-        made.sounds.append(encoder.decode(latents, vocoder=vocoder, progress=_part(progress, *share), cancel=cancel))
-    made.seconds = sum(latents.seconds for latents in made.latents)
-    if out is not None:
-        with AsideFolder(out) as aside:
-            names = [f"{name}-{number}.{format}" for number in range(1, len(made.sounds) + 1)]
-            for place, sound in zip(names, made.sounds, strict=True):
-                _write(aside.folder / place, iter([sound]), len(sound), made, format)
-            shown = [(place, sound.mean(0)) for place, sound in zip(names, made.sounds, strict=True)]
-            picture = f"{name}.png"
-            _draw(made, shown[:: -(-len(shown) // 16)], aside.folder / picture)
-            there = {place.name for place in aside.commit()}
-        made.paths = [str(Path(out) / place) for place in names]
-        made.picture = str(Path(out) / picture) if picture in there else None
+def _several(
+    made: Coded, encoder: Encoder, name: str, latents: Callable[[int], Latents], count: int, vocoder: str, out, format: str, begun: float,
+    progress, cancel,
+) -> Coded:  # fmt: skip
+    """Decode latents by their numbers, one after the other, and write them, with a picture of some; what is written is not kept."""
+
+    def blocks(number: int, one: Latents) -> Iterator[np.ndarray]:
+        share = [0.2 + 0.75 * (number + k) / count for k in (0, 1)]
+        return encoder.decode_blocks(one, vocoder=vocoder, progress=_part(progress, *share), cancel=cancel)
+
+    made.seconds = count * made.latents[0].seconds
+    if out is None:
+        made.latents = [latents(number) for number in range(count)]
+        made.sounds = [np.concatenate(list(blocks(*one)), 1) for one in enumerate(made.latents)]
+        return _finished(made, begun, progress)
+    names = [f"{name}-{number}.{format}" for number in range(1, count + 1)]
+    shown: list[tuple[str, np.ndarray]] = []
+    with AsideFolder(out) as aside:
+        for number, place in enumerate(names):
+            one = latents(number)
+            seen = Seen(round(MOST_SECONDS * made.rate))
+            stream = blocks(number, one)
+            drawn = number % -(-count // _MOST_DRAWN) == 0
+            _write(aside.folder / place, seen.through(stream) if drawn else stream, one.channels, made, format)
+            if drawn:
+                shown.append((place, seen.samples))
+        picture = f"{name}.png"
+        _draw(made, shown, aside.folder / picture)
+        there = {place.name for place in aside.commit()}
+    made.paths = [str(Path(out) / place) for place in names]
+    made.picture = str(Path(out) / picture) if picture in there else None
     return _finished(made, begun, progress)
+
+
+def _heard(encoder: Encoder, source, made: Coded, repair: bool, progress: Progress | None, cancel) -> tuple[Latents, Loudest]:
+    """Encode a file as it is read, and keep of it what will be scored, at the model's rate."""
+    with io.open_reader(source, repair=repair) as reader:
+        original = Loudest(encoder.rate, _MOST_SCORED / reader.channels)
+        total = reader.frames_hint and round(reader.frames_hint * encoder.rate / reader.rate)
+        blocks = original.through(Resampler(reader.rate, encoder.rate, reader.channels).stream(reader.blocks()))
+        latents = encoder.encode_blocks(blocks, encoder.rate, reader.channels, total, progress=progress, cancel=cancel)
+        _tell_damage(made, reader)
+    if original.peak < _QUIET:
+        made.said.append("the sound is silent: its scores say nothing")
+    return latents, original
+
+
+def _score(made: Coded, original: Loudest, back: Same) -> None:
+    """Score what came back, and say of which part."""
+    from songfoundry.metrics.audio import scores
+
+    made.scores = scores(original.samples, back.samples, made.rate)
+    kept = original.samples.shape[1]
+    if kept < original.length:
+        first, last = (round(sample / made.rate) for sample in (original.first, original.first + kept))
+        made.said.append(f"scores are of the loudest part, from second {first} to {last}")
 
 
 def _encoder(model, device: str, threads: int | None) -> Encoder:
     return model if isinstance(model, Encoder) else Encoder(model, device, threads)
 
 
-def _read(encoder: Encoder, source, made: Coded, progress: Progress | None, cancel) -> Latents:
+def _read(encoder: Encoder, source, made: Coded, repair: bool, progress: Progress | None, cancel) -> Latents:
     """Encode a file as it is read."""
     peak = 0.0
 
@@ -260,19 +313,21 @@ def _read(encoder: Encoder, source, made: Coded, progress: Progress | None, canc
             peak = max(peak, float(np.abs(block).max(initial=0)))
             yield block
 
-    with io.open_reader(source) as reader:
+    with io.open_reader(source, repair=repair) as reader:
         blocks = heard(reader.blocks())
         latents = encoder.encode_blocks(blocks, reader.rate, reader.channels, reader.frames_hint, progress=progress, cancel=cancel)
-        if reader.shortfall:
-            made.said.append(reader.shortfall)
+        _tell_damage(made, reader)
     if peak < _QUIET:
         made.said.append(f"'{os.fspath(source)}' is silent: so are its latents")
     return latents
 
 
-def _tell_silence(made: Coded, samples: np.ndarray) -> None:
-    if float(np.abs(samples).max(initial=0)) < _QUIET:
-        made.said.append("the sound is silent: its scores say nothing")
+def _tell_damage(made: Coded, reader: io.Reader) -> None:
+    """Say what a file lacked and what was put right."""
+    if reader.shortfall:
+        made.said.append(reader.shortfall)
+    if reader.repaired:
+        made.said.append(f"{reader.repaired} values of {reader.name} were no audio and became silence")
 
 
 def _write(out, blocks: Iterator[np.ndarray], channels: int, made: Coded, format: str | None) -> None:
@@ -291,12 +346,10 @@ def _write(out, blocks: Iterator[np.ndarray], channels: int, made: Coded, format
         made.said.append(f"{Path(out).name} goes {20 * math.log10(over):.2f} dB over full scale: its peaks were cut off")
 
 
-def _draw(made: Coded, sounds: list[tuple[str, np.ndarray]], place: Path, start: int = 0) -> None:
-    """Draw spectrograms, where that can be done."""
-    from songfoundry.encoding.picture import draw
-
+def _draw(made: Coded, sounds: list[tuple[str, np.ndarray]], place: Path, start: int = 0, before: int = 0) -> None:
+    """Draw spectrograms, where that can be done, from a sample on of sounds that begin `before` samples into their files."""
     try:
-        draw(sounds, made.rate, place, start)
+        draw(sounds, made.rate, place, start, before)
     except MissingExtraError as error:
         made.said.append(f"no picture: {error}")
 
