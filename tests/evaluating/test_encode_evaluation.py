@@ -1,15 +1,17 @@
 """The evaluation of encoders: rows, tables, and what the rows must say whatever the net is."""
 
 import json
+import time
 
 import pytest
 import tiny_codec
+import torch
 from commands import run_command
 from tiny_training import write_song
 
 from songfoundry.encoding.encoder import Encoder
 from songfoundry.errors import ConfigError, DatasetError
-from songfoundry.evaluating.encode import CEILING, MEAN_FRAME, evaluate_encode
+from songfoundry.evaluating.encode import CEILING, MEAN_FRAME, EncodeEvaluation, clock, device_name, evaluate_encode
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,18 @@ def test_eight_bits_cost_something_even_where_a_sound_has_two_latents():
     rows = evaluate_encode([encoder], data="tones", count=1, seconds=1.4, voices=False, baselines=False).scores["ae64"]
     assert rows["ae64, latent at 8 bits"]["all"] != rows["ae64"]["all"]
     assert rows["ae64, latent at 8 bits"]["all"]["mse"] == pytest.approx(rows["ae64"]["all"]["mse"], rel=0.2)
+
+
+def test_speed_on_a_device_is_of_all_that_it_was_told_and_names_it(monkeypatch):
+    waited = []
+    monkeypatch.setattr("torch.accelerator.synchronize", lambda device: waited.append(str(device)) or time.sleep(0.05))
+    begun = clock(torch.device("mps"))
+    assert 0.05 < clock(torch.device("mps")) - begun and waited == ["mps", "mps"], "no processor works while it waits"
+    begun = clock(torch.device("cpu"))
+    time.sleep(0.05)
+    assert clock(torch.device("cpu")) - begun < 0.05 and len(waited) == 2
+    page = EncodeEvaluation(device=device_name(torch.device("mps"))).as_markdown()
+    assert "Speed on mps" in page and "one core" not in page and device_name(torch.device("cpu")) == "one core"
 
 
 def test_the_command_writes_tables(tmp_path, monkeypatch):

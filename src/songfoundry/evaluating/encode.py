@@ -51,7 +51,8 @@ class EncodeEvaluation(Tabled):
     """Hold the evaluation.
 
     ``scores``: by model, row and stem the means of the scores, and "n". ``images``: likewise, of images before any inverse. ``latents``
-    and ``speed``: by model. ``phases``: by way to a phase. ``about``: sentences on what was done.
+    and ``speed``: by model. ``phases``: by way to a phase. ``about``: sentences on what was done. ``device``: what the speeds are of:
+    "one core" (its own time), or another device (time that passes).
     """
 
     about: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ class EncodeEvaluation(Tabled):
     latents: dict[str, dict[str, Any]] = field(default_factory=dict)
     speed: dict[str, dict[str, float]] = field(default_factory=dict)
     phases: dict[str, dict[str, float]] = field(default_factory=dict)
+    device: str = "one core"
 
     def tables(self) -> list[Table]:
         """List the tables."""
@@ -106,6 +108,7 @@ def evaluate_encode(
             found.scores[name], found.images[name] = _means(bench.rows), _means(bench.image_rows)
             found.latents[name], found.speed[name] = bench.latents(), bench.speed()
             if not place:
+                found.device = device_name(encoder.device)
                 found.phases = _phases(encoder, sounds)
                 found.about = _about(data, split, sounds, seconds)
     finally:
@@ -177,9 +180,9 @@ class _Bench:
             self._row(sound, f"Opus, {max(self.kbits, _LOWEST_OPUS):.0f} kbit/s", self._by_opus(waveform))
 
     def _timed(self, what: str, work):
-        begun = time.process_time()
+        begun = clock(self.encoder.device)
         result = work()
-        self._seconds[what] = self._seconds.get(what, 0.0) + time.process_time() - begun
+        self._seconds[what] = self._seconds.get(what, 0.0) + clock(self.encoder.device) - begun
         return result
 
     def _wave(self, image: Tensor, vocoder: str) -> np.ndarray:
@@ -236,10 +239,25 @@ class _Bench:
         return found
 
     def speed(self) -> dict[str, float]:
-        """Give multiples of real time on one core."""
+        """Give multiples of real time on one core, or on another device."""
         net = self._seconds["net"]
         spent = {what: seconds + net * what.startswith("decode") for what, seconds in self._seconds.items() if what != "net"}
         return {what: self._heard / max(seconds, 1e-9) for what, seconds in spent.items()}
+
+
+def clock(device: torch.device) -> float:
+    """Tell the seconds that the processor has worked, or of a device beside it the time, when it has done all that it was told."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def device_name(device: torch.device) -> str:
+    """Name what a speed is of."""
+    if device.type == "cpu":
+        return "one core"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _means(rows: list[tuple[str, str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -267,12 +285,12 @@ def _phases(encoder: Encoder, sounds: list[dict]) -> dict[str, dict[str, float]]
         magnitudes = [frames(torch.from_numpy(sound["waveform"])[None].to(encoder.device)).abs() for sound in sounds[:_PHASE_SOUNDS]]
         seconds = sum(len(sound["waveform"]) for sound in sounds[:_PHASE_SOUNDS]) / encoder.rate
         for name, gradients, steps, momentum in _WAYS:
-            begun, distances = time.process_time(), []
+            begun, distances = clock(encoder.device), []
             for magnitude in magnitudes:
                 start = pghi(magnitude, front.hop, tolerance=front.floor) if gradients else None
                 wave = griffin_lim(magnitude, front.hop, iterations=steps, momentum=momentum, start=start)
                 distances.append(float((frames(wave).abs() - magnitude).norm() / magnitude.norm().clamp(min=1e-9)))
-            spent = time.process_time() - begun
+            spent = clock(encoder.device) - begun
             found[name] = {
                 "n": len(distances), "convergence": float(20 * np.mean(np.log10(np.maximum(distances, 1e-9)))),
                 "speed": seconds / max(spent, 1e-9),

@@ -33,9 +33,9 @@ def tables(evaluation) -> list[Table]:
     found.append(("Latents (active: variance of the mean above 0.01; dimensions: participation ratio)", ["model", *keys], cells))
     keys = list(dict.fromkeys(key for row in evaluation.speed.values() for key in row))
     cells = [[model, *(number(row.get(key), 1) for key in keys)] for model, row in evaluation.speed.items()]
-    found.append(("Speed on one core, multiples of real time", ["model", *keys], cells))
+    found.append((f"Speed on {evaluation.device}, multiples of real time", ["model", *keys], cells))
     cells = [[way, str(row["n"]), number(row["convergence"], 1), number(row["speed"], 1)] for way, row in evaluation.phases.items()]
-    head = ["way", "n", "spectral convergence, dB (lower is better)", "times real time"]
+    head = ["way", "n", "spectral convergence, dB (lower is better)", f"times real time, {evaluation.device}"]
     found.append((f"Phases for true magnitudes{_equal(evaluation.phases)}", head, cells))
     return found
 
