@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import tone_notes
 import torch
 
 from songfoundry import checkpoint
@@ -13,6 +14,7 @@ from songfoundry.checkpoint import Checkpoint
 from songfoundry.data.tones import tone
 from songfoundry.errors import Cancelled, ConfigError
 from songfoundry.evaluating import note as evaluation
+from songfoundry.evaluating.note_held import held_rows
 from songfoundry.evaluating.note_measures import Heard, beyond, flaws, heard_as_asked, likeness, same_timbre, scale
 from songfoundry.evaluating.note_sources import Additive, NoteSet, Shifted, fitted
 from songfoundry.evaluating.note_tables import tables
@@ -84,6 +86,11 @@ def test_likeness_tells_the_same_from_another_distribution_and_a_copy_from_what_
     assert rows["same"]["precision"] > 0.8 > 0.1 > rows["far"]["precision"]
     assert rows["one"]["recall"] < 0.3 < 0.7 < rows["same"]["recall"] and rows["one"]["diversity"] < 0.1 * rows["same"]["diversity"]
     assert rows["copy"]["nearest"] == 0 and rows["copy"]["memorised"] == 0 and rows["same"]["memorised"] == pytest.approx(1, abs=0.3)
+    assert rows["copy"]["closest"] == 0 and rows["copy"]["too near"] == 1 and rows["same"]["too near"] < 0.1 < rows["same"]["closest"] * 10
+    # A median hides a few copies.
+    few = np.concatenate([train[:6], 2 + same[6:]])
+    row = likeness(heard([60] * 64, labels, real), heard([60] * 64, labels, few), heard([60] * 64, labels, train), labels)
+    assert row["memorised"] > 1.5 and row["closest"] == 0 and row["too near"] == pytest.approx(6 / 64)
     assert rows["far"]["ndb"] > rows["same"]["ndb"] and rows["same"]["bins"] == 8
 
 
@@ -169,10 +176,20 @@ def test_everything_is_measured_with_its_number(place):
     assert said == sorted(said) and said[-1] == 1.0
     json.dumps(found.as_json(), allow_nan=False)
     page = found.as_markdown()
-    assert all(title in page for title, _, _ in tables(found)) and len(tables(found)) == 6
+    assert all(title in page for title, _, _ in tables(found)) and len(tables(found)) == 7
+    assert found.held.keys() == {"comb_gan, blown or bowed"} and found.held["comb_gan, blown or bowed"]["n"] == 2 * 3 * 2
     assert all(len(head) == len(row) for _, head, rows in tables(found) for row in rows)
     write_markdown(found, place / "results.md", "Notes", "songfoundry evaluate note")
     assert "`songfoundry evaluate note`" in (place / "results.md").read_text()
+
+
+def test_notes_that_are_held_are_measured():
+    tones = tone_notes.Tones()
+    ranges = {name: np.arange(50, 71) for name in ("bright", "plucked")}
+    rows = held_rows(tones.system, "tones", ranges, lambda own: {"clicks": int(own.jump[0] > 1.9)})
+    lasting, dying = rows["tones, blown or bowed"], rows["tones, struck or plucked"]
+    assert lasting["n"] == dying["n"] == 6 and abs(lasting["median"]) < 2 and lasting["gone"] == lasting["clicks"] == 0
+    assert lasting["median cents"] < 2 and dying["lowest"] < -30 and dying["gone"] == 6 and np.isnan(dying["median cents"])
 
 
 def test_a_model_of_fewer_instruments_is_compared_with_those_alone(place):

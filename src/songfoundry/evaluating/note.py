@@ -19,6 +19,7 @@ import torch
 from songfoundry import checkpoint, inventory
 from songfoundry.data.single_notes import NoteFolder, SingleNotes, SingleNotesConfig
 from songfoundry.errors import Cancelled, ConfigError, DatasetError
+from songfoundry.evaluating.note_held import held_rows
 from songfoundry.evaluating.note_measures import (
     NEIGHBOURS,
     Flaws,
@@ -59,7 +60,7 @@ class NoteEvaluation(Tabled):
     """Hold the evaluation.
 
     ``asked``, ``alike``, ``timbre``, ``flaws``, ``scales`` and ``speed``: by row the figures that `note_measures` names, each with the
-    "n" behind it. ``about``: sentences on what was done. ``judge``: name and hash of the classifier.
+    "n" behind it; ``held``: those of `note_held`. ``about``: sentences on what was done. ``judge``: name and hash of the classifier.
     """
 
     judge: dict[str, str]
@@ -69,6 +70,7 @@ class NoteEvaluation(Tabled):
     timbre: dict[str, dict[str, Any]] = field(default_factory=dict)
     flaws: dict[str, dict[str, Any]] = field(default_factory=dict)
     scales: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
     speed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def tables(self) -> list[Table]:
@@ -141,6 +143,8 @@ def evaluate_note(
             ranges = bench.ranges(made.get(name))
             report(name, 0.3 + 0.7 * number / len(sources))
             bench.row(found, name, source, ranges, count, scale_instruments, seed)
+            if name in made:
+                bench.held_row(found, name, made[name], ranges)
     report("done", 1.0)
     return found
 
@@ -263,7 +267,7 @@ class _Bench:
         row = likeness(real, made, self.heard_train, self.test.instrument[chosen])
         # A training note's nearest is itself: of real notes the test notes say how near they come.
         nearby = likeness(real, real, self.heard_train, self.test.instrument[chosen])
-        return row | {key: nearby[key] for key in ("nearest", "memorised")}
+        return row | {key: nearby[key] for key in ("nearest", "memorised", "closest", "too near")}
 
     def given_row(self, found: NoteEvaluation, name: str, waveform: np.ndarray, floor: bool = True) -> None:
         """Measure waveforms that stand for the test notes one by one."""
@@ -297,6 +301,11 @@ class _Bench:
             heard = self.judge.hear(source.make(pitch, instrument, latent))
             found.timbre[name] = same_timbre(heard.features, pitch, instrument, latent)
         self._scale(found, name, source, ranges, scale_instruments)
+
+    def held_row(self, found: NoteEvaluation, name: str, system: Note, ranges: dict[int, np.ndarray]) -> None:
+        """Measure a model's notes that are held longer than it makes them."""
+        named = {self.names[number]: pitches for number, pitches in ranges.items()}
+        found.held |= held_rows(system, name, named, lambda own: beyond(own, self._real))
 
     def _scale(self, found: NoteEvaluation, name: str, source, ranges: dict[int, np.ndarray], wanted: Sequence[str]) -> None:
         """Play chromatic scales on three instruments."""

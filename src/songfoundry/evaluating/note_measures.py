@@ -93,16 +93,19 @@ def likeness(real: Heard, made: Heard, train: Heard, instrument: np.ndarray) -> 
     -------
     figures : "frechet", "precision" and "recall" in the judge's features; "ndb" of "bins"; "diversity", the mean distance in features of
         two notes of one instrument; "nearest", dB, the median distance to the nearest training note; "memorised", that over the real notes'
-        own; "n" and "training notes".
+        own; "closest", dB, the smallest of these distances; "too near", the share of notes that are nearer to a training note than all real
+        ones but the nearest hundredth; "n" and "training notes".
     """
     bins = int(np.clip(len(real.features) // _A_BIN, 2, 50))
     different = ndb(real.features, made.features, bins)
     among = precision_recall(real.features, made.features, NEIGHBOURS)
     found = nearest(made.image, train.image, real.image)
+    usual = found.distance if made is real else nearest(real.image, train.image, real.image).distance
     return {
         "n": len(made.features), "training notes": len(train.features), "frechet": frechet(real.features, made.features),
         "ndb": different.different, "bins": bins, "precision": among.precision, "recall": among.recall,
         "diversity": _diversity(made.features, instrument), "nearest": float(np.median(found.distance)), "memorised": found.ratio,
+        "closest": float(found.distance.min()), "too near": float((found.distance < np.percentile(usual, 1)).mean()),
     }  # fmt: skip
 
 

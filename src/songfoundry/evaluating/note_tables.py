@@ -25,7 +25,7 @@ def tables(evaluation) -> list[Table]:
     found.append(("Heard as it was asked for", head, rows))
     head = [
         "row", "n", "Fréchet distance", "floor", "NDB/k", "floor", "precision", "recall", "their floor", "diversity in an instrument",
-        "of real notes", "nearest training note, dB", "to that of real notes",
+        "of real notes", "nearest training note, dB", "to that of real notes", "the smallest, dB", "nearer than all but 1 % of real notes",
     ]  # fmt: skip
     rows = [_alike(name, row) for name, row in evaluation.alike.items()]
     found.append(("Like real notes of the same pitches and instruments, in the judge's features", head, rows))
@@ -57,6 +57,16 @@ def tables(evaluation) -> list[Table]:
     ]  # fmt: skip
     if rows:
         found.append(("Chromatic scales of 13 notes, four latents", head, rows))
+    head = ["row", "n", "level at 5 s, beside 0.5 to 1 s, dB", "lowest", "more than 20 dB down", "clicks", "median cents"]
+    rows = [
+        [
+            name, str(row["n"]), number(row["median"], 1), number(row["lowest"], 1), str(row["gone"]), str(row["clicks"]),
+            number(row["median cents"], 1),
+        ]
+        for name, row in evaluation.held.items()
+    ]  # fmt: skip
+    if rows:
+        found.append(("Notes held for 6 s", head, rows))
     rows = [[name, str(row["n"]), number(row["cpu seconds a second"], 3)] for name, row in evaluation.speed.items()]
     if rows:
         found.append(("Real-time factor: seconds of one core for a second of sound", ["row", "n", "factor"], rows))
@@ -72,7 +82,7 @@ def _alike(name: str, row: dict[str, Any]) -> list[str]:
     return [
         name, str(row["n"]), number(row["frechet"], 1), floor("frechet", 1), f"{row['ndb']}/{row['bins']}", below,
         number(row["precision"]), number(row["recall"]), both, number(row["diversity"]), floor("diversity"),
-        number(row["nearest"], 1), number(row["memorised"]),
+        number(row["nearest"], 1), number(row["memorised"]), number(row["closest"], 1), share(row["too near"]),
     ]  # fmt: skip
 
 
