@@ -57,10 +57,11 @@ __all__ = [
 ]
 
 _UNKNOWN = 2**36 - 1
-PIPE_SECONDS = 60
 """A frame count from here on means that the header does not know (libsndfile gives 2**63 - 1, a FLAC field of ones 2**36 - 1)."""
 _EXACT_SEEK = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Beginnings of the subtypes where decoding from the middle gives the very bits of decoding from the start."""
+PIPE_SECONDS = 60
+"""So long a pipe that nothing comes through is waited for."""
 
 
 @dataclass(frozen=True)
