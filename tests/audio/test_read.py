@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from sounds import lag, music
 
-from songfoundry.audio import foreign, io, limits
+from songfoundry.audio import foreign, io, limits, spool
 from songfoundry.errors import AudioError
 
 RATE = 44100
@@ -332,7 +332,7 @@ def test_standard_input(tmp_path, monkeypatch):
     x = music(0.5)
     io.write(tmp_path / "a.wav", x, RATE, depth="float32")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=bytesio.BytesIO((tmp_path / "a.wav").read_bytes())))
-    monkeypatch.setattr(io.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(spool.tempfile, "tempdir", str(tmp_path))
     before = set(tmp_path.iterdir())
     clip = io.read("-")
     assert np.array_equal(clip.samples, x) and set(tmp_path.iterdir()) == before
@@ -348,7 +348,7 @@ def test_what_comes_through_a_pipe_is_read_and_a_silent_one_is_not_waited_for(tm
     with subprocess.Popen(["cp", tmp_path / "a.wav", fifo]) as writer:
         assert np.array_equal(io.read(fifo).samples, x)
         assert writer.wait(timeout=30) == 0
-    monkeypatch.setattr(io, "PIPE_SECONDS", 0.05)
+    monkeypatch.setattr(spool, "PIPE_SECONDS", 0.05)
     with pytest.raises(AudioError, match="expected sound from the pipe .*found nothing for 0.05 s"):
         io.read(fifo)
     with pytest.raises(AudioError, match="found a device"):

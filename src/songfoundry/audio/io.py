@@ -8,19 +8,17 @@ Writing lives in `songfoundry.audio.writing`; its functions are named here too, 
 """
 
 import os
-import select
 import stat
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import soundfile
 
-from songfoundry.audio import foreign, promises, wav
+from songfoundry.audio import foreign, promises, spool, wav
 from songfoundry.audio.atomic import write_atomic_bytes, write_atomic_text
-from songfoundry.audio.limits import MAX_CLIP_VALUES, MAX_STDIN_BYTES, Meter, check_shape
+from songfoundry.audio.limits import MAX_CLIP_VALUES, Meter, check_shape
 from songfoundry.audio.writing import (
     FORMATS,
     TAGS,
@@ -60,8 +58,6 @@ _UNKNOWN = 2**36 - 1
 """A frame count from here on means that the header does not know (libsndfile gives 2**63 - 1, a FLAC field of ones 2**36 - 1)."""
 _EXACT_SEEK = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Beginnings of the subtypes where decoding from the middle gives the very bits of decoding from the start."""
-PIPE_SECONDS = 60
-"""So long a pipe that nothing comes through is waited for."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +192,9 @@ class Reader:
         self._patches: list[tuple[int, bytes]] = []
         try:
             if self.path == "-":
-                self._spool = _spool(iter(lambda: sys.stdin.buffer.read(1 << 20), b""), self.name)
+                self._spool = spool.spool(iter(lambda: sys.stdin.buffer.read(1 << 20), b""), self.name)
             elif stat.S_ISFIFO(mode := os.stat(self.path).st_mode):
-                self._spool = _spool(_from_pipe(self.path, self.name), self.name)
+                self._spool = spool.spool(spool.from_pipe(self.path, self.name), self.name)
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise AudioError(f"expected an audio file at {self.name}, found a device; give a file, or - for standard input")
             self._source = self._spool or self.path
@@ -389,37 +385,3 @@ class Reader:
 
     def __exit__(self, kind, error, trace) -> None:
         self.close()
-
-
-def _from_pipe(path: str, name: str) -> Iterator[bytes]:
-    """Read what comes through a named pipe, or one that a shell puts in a file's place; a writer that never comes is not waited for."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        while True:
-            if not poll.poll(1000 * PIPE_SECONDS):
-                found = f"found nothing for {PIPE_SECONDS} s"
-                raise AudioError(f"expected sound from the pipe {name}, {found}; see that a program writes to it")
-            if not (chunk := os.read(handle, 1 << 20)):
-                return
-            yield chunk
-    finally:
-        os.close(handle)
-
-
-def _spool(chunks: Iterable[bytes], name: str) -> str:
-    """Copy what can be read but once to a temporary file and return its path."""
-    handle, path = tempfile.mkstemp(prefix="songfoundry-", suffix=".stdin")
-    total = 0
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                total += len(chunk)
-                if total > MAX_STDIN_BYTES:
-                    raise AudioError(f"expected at most {MAX_STDIN_BYTES >> 30} GiB on {name}, found more; give the file by its name")
-                file.write(chunk)
-    except BaseException:
-        os.unlink(path)
-        raise
-    return path

@@ -15,7 +15,9 @@ def picture(
     guidance: Annotated[float | None, typer.Option(help="How far to go towards the class; 1: as it was learned. Default: 1.5.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .png for the grid; with --each a folder. Default: grid.png, pictures.")] = None,
     each: Annotated[bool, typer.Option("--each", help="A file for each picture instead of a grid.")] = False,
-    gif: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="Also animate how they (the first 256) come out of the noise.")] = None,
+    gif: Annotated[
+        Path | None, typer.Option(metavar="FILE.gif", help="Also animate how they (256 at most) come out of the noise.")
+    ] = None,
     model: Annotated[str, typer.Option(help="ddpm, cdcgan, a name of your own, or a .safetensors.")] = "ddpm",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (cuda:1) or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the cores that are free.")] = None,
