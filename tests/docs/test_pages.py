@@ -1,10 +1,18 @@
 """Pages that must stay true: the command line's, the README's Python, the licence of the weights."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_music
+from known_models import song
+
+from songfoundry.audio import io
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +63,39 @@ def test_the_python_of_the_readme_runs():
         run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         assert "vocals" in run.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "title", ["Take a song apart", "Go on from a MIDI prompt", "Make a MIDI file sound", "Make notes of your own timbres"]
+)
+def test_the_shell_of_the_readme_runs_word_for_word(title, tmp_path):
+    """Each line, in its order, on short files of the names that stand there."""
+    for extra in ("symusic", "miditok", "pyloudnorm", "matplotlib", "verovio", "music21"):
+        pytest.importorskip(extra)
+    from songfoundry.notes import read_midi
+
+    (tmp_path / "album").mkdir()
+    for name in ("song.mp3", "album/one.mp3"):
+        io.write(tmp_path / name, song(2.0), 44100)
+    for name in ("prompt.mid", "song.mid", "piece.mid"):
+        score = read_midi(tiny_music.prompt(bars=8))
+        score.tracks[0].name = "MELODY"
+        (tmp_path / name).write_bytes(score.dumps_midi())
+    (tmp_path / "composed").mkdir()
+    (tmp_path / "composed" / "prompt-1.mid").write_bytes(tiny_music.prompt())
+    time = np.arange(32000) / 16000
+    tone = sum(np.sin(2 * np.pi * 440 * k * time) / k for k in range(1, 6)) * np.exp(-time) * 0.2
+    io.write(tmp_path / "recording.wav", tone[None].astype(np.float32), 16000)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```sh\n(.*?)```", readme.split(f"## {title}\n", 1)[1], flags=re.S)[1]
+    lines = [line for line in block.splitlines() if line.startswith("songfoundry ")]
+    assert len(lines) >= 3
+    for line in lines:
+        command = [sys.executable, "-m", *shlex.split(line, comments=True)]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        assert run.returncode == 0, f"{line}\n{run.stderr}"
+        assert any(tmp_path.joinpath(path).is_file() for path in run.stdout.splitlines()) or "skipped" in run.stderr, line
 
 
 def test_links_between_pages_lead_somewhere():
