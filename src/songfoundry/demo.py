@@ -3,7 +3,6 @@
 The demo song's tune, seed and voice are never trained on (`data.tunes` refuses to draw them for training).
 """
 
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from songfoundry.audio import io
-from songfoundry.audio.atomic import AsideFolder, output_error
+from songfoundry.audio.atomic import AsideFolder, check_folder
 from songfoundry.audio.pieces import resample
 from songfoundry.data.songs import STEMS
 from songfoundry.data.synthetic import demo_song
@@ -64,8 +63,7 @@ def run(
     check_form(format, bitrate=bitrate)
     out, rate = Path(out), io.nearest_rate(format, RATE)
     for part in ("truth", "stems"):
-        if (out / part).exists() and not (out / part).is_dir():
-            raise output_error(out / part, FileExistsError(errno.EEXIST, "a file has that name"))
+        check_folder(out / part)
     separator = Separator(model)
     truth = demo_song(rate=RATE)
     mixture = sum(truth.values())

@@ -377,15 +377,13 @@ class Trainer:
 
     def _check_best(self) -> None:
         """Refuse a name of a score in `best` that no score has, before the work; the first song tells most of them."""
-        if self.config.best == "mean":
-            return
-        for songs in (1, self.config.score_songs):
+        best, scores = self.config.best, {}
+        for songs in (1, self.config.score_songs) if best != "mean" else ():
             scores = self.score(songs)
-            if not scores or self.config.best in scores:
+            if not scores or best in scores:
                 return
-        raise ConfigError(
-            f"expected the name of a score in train.best, found {self.config.best!r}: {nearest(self.config.best, list(scores))}"
-        )
+        if scores:
+            raise ConfigError(f"expected the name of a score in train.best, found {best!r}: {nearest(best, list(scores))}")
 
     def _keep(self, scores: dict[str, float]) -> None:
         """Log scores and previews, and keep the averaged weights where they are the best so far."""

@@ -56,17 +56,39 @@ def check_target(path: str | os.PathLike) -> None:
             raise output_error(path, OSError(number, ""))
 
 
-def spare(target: str | os.PathLike, sources: Iterable[str | os.PathLike], what: str, change: str = "the name") -> None:
-    """Refuse to write over a file that is read; ``what`` it is and what to ``change`` go into the sentence.
+def check_folder(path: str | os.PathLike) -> None:
+    """Refuse a folder whose name a file has, before the work whose results it is to hold.
 
     Raises:
-        OutputError: the target is one of the sources, under whatever name. "-" is none of them.
+        OutputError: as said.
     """
-    if os.fspath(target) == "-" or not os.path.exists(target):
-        return
-    for source in sources:
-        if os.path.exists(source) and os.path.samefile(target, source):
-            raise OutputError(f"expected another file than {what} to write to, found '{os.fspath(target)}' in both places: change {change}")
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise output_error(path, FileExistsError(errno.EEXIST, "a file has that name"))
+
+
+def same_file(targets: Iterable[str | os.PathLike], sources: Iterable[str | os.PathLike]) -> str | None:
+    """Name the first target that is one of the sources, under whatever name; "-" is none of them."""
+    read = {_identity(source) for source in sources} - {None}
+    return next((os.fspath(target) for target in targets if _identity(target) in read), None)
+
+
+def spare(targets: Iterable[str | os.PathLike], sources: Iterable[str | os.PathLike], what: str, change: str = "the name") -> None:
+    """Refuse to write over files that are read; ``what`` they are and what to ``change`` go into the sentence.
+
+    Raises:
+        OutputError: a target is one of the sources.
+    """
+    if (found := same_file(targets, sources)) is not None:
+        raise OutputError(f"expected another file than {what} to write to, found '{found}' in both places: change {change}")
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Tell a file by its place on the disk; None where there is none."""
+    try:
+        found = None if os.fspath(path) == "-" else os.stat(path)
+    except OSError:
+        found = None
+    return found and (found.st_dev, found.st_ino)
 
 
 class AsideFile:
@@ -241,8 +263,8 @@ class AsideFolder:
         """Give all files their places, and list them in the order of their names."""
         files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
         targets = [self.out / path.relative_to(self.folder) for path in files]
+        spare(targets, self._spared, f"the {self._made_from}", "--out")
         for target in targets:
-            spare(target, self._spared, f"the {self._made_from}", "--out")
             if target.is_dir():
                 raise output_error(target, IsADirectoryError(errno.EISDIR, "a folder has that name"))
         for path, target in zip(files, targets, strict=True):

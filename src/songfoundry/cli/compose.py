@@ -63,7 +63,7 @@ def compose(
     if json not in (None, "-"):
         check_target(json)
         read = [path for path, _ in composing.find_prompts(prompts or [])]
-        spare(json, [*read, *(between or ())], "a prompt")
+        spare([json], [*read, *(between or ())], "a prompt")
     with Bar(progress) as show, stopping() as stop:
         try:
             outcomes = composing.compose_all(

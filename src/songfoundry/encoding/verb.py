@@ -364,7 +364,7 @@ def _check_npz(out) -> None:
 
 def _check_other(source, out) -> None:
     """Refuse to write over what is read."""
-    spare(out, [source] if os.fspath(source) != "-" else [], "the sound itself", "--out")
+    spare([out], [source], "the sound itself", "--out")
 
 
 def _finished(made: Coded, begun: float, progress: Progress | None) -> Coded:

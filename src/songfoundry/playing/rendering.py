@@ -5,7 +5,6 @@ file itself is even and sounds so on any player. `render` with ``split_tick`` th
 curve leaves: a step of gain at the seam, drawn out over one beat. Both measure by ITU-R BS.1770 what is heard on either side.
 """
 
-import errno
 import math
 import os
 import time
@@ -18,7 +17,7 @@ import numpy as np
 
 from songfoundry import notes
 from songfoundry.audio import io
-from songfoundry.audio.atomic import check_target, output_error, spare
+from songfoundry.audio.atomic import check_folder, check_target, spare
 from songfoundry.audio.loudness import CEILING_DBTP, TARGET_LUFS, integrated, level
 from songfoundry.errors import Cancelled, ConfigError, InputError, MissingExtraError, OutputError
 from songfoundry.orchestra import Orchestra
@@ -144,13 +143,13 @@ def render(
     if not pieces:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
     if out is not None:
-        spare(out, [source] if isinstance(source, str | os.PathLike) else [], "the piece itself")
+        spare([out], [source] if isinstance(source, str | os.PathLike) else [], "the piece itself")
         # Before the work: a format or folder that cannot be written to.
         io.open_writer(out, rate=rate, channels=2, format=format, depth=depth, bitrate=bitrate).abort()
     if picture is not None:
         check_target(picture)
-    if score is not None and os.path.lexists(score) and not os.path.isdir(score):
-        raise output_error(score, FileExistsError(errno.EEXIST, "a file has the name of its folder"))
+    if score is not None:
+        check_folder(score)
     others = _others(piece, name, split_tick, picture, score)
     font = _player(soundfont, said)
     try:
@@ -230,12 +229,12 @@ def balance(score, split_tick: int):
     Returns:
         a new score; its two sides differ by less than 0.3 dB, unless velocities reached their end.
     """
-    seam = seam_seconds(score, split_tick)
+    seam, players = seam_seconds(score, split_tick), Orchestra(_BALANCE_RATE)
 
     def step(made) -> float:
         pieces = notes.parts(made)
         end = max((part.end for part in pieces), default=0.0)
-        before, after = _two_loudnesses(Orchestra(_BALANCE_RATE).perform(pieces, wet=0.0), _BALANCE_RATE, seam, end)
+        before, after = _two_loudnesses(players.perform(pieces, wet=0.0), _BALANCE_RATE, seam, end)
         return before - after
 
     return _settled(score, lambda track, note: note.time >= split_tick, step)
@@ -252,6 +251,7 @@ def balance_to(score, replaced, begin: int, end: int, kept: int | None = None):
     Returns:
         a new score.
     """
+    players = Orchestra(_BALANCE_RATE)
 
     def chosen(track: int, note) -> bool:
         return track != kept and begin <= note.time < end
@@ -263,7 +263,7 @@ def balance_to(score, replaced, begin: int, end: int, kept: int | None = None):
             track.notes.clear()
             track.notes.extend(found)
         pieces = notes.parts(alone)
-        sound, since = Orchestra(_BALANCE_RATE).perform(pieces, wet=0.0), seam_seconds(alone, begin)
+        sound, since = players.perform(pieces, wet=0.0), seam_seconds(alone, begin)
         return _two_loudnesses(sound, _BALANCE_RATE, since, max((part.end for part in pieces), default=0.0))[1]
 
     wanted = loudness(replaced, lambda number, note: True)

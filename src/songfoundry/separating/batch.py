@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from songfoundry.errors import Cancelled, ConfigError, InputError, OutputError, SongfoundryError
+from songfoundry.audio.atomic import spare
+from songfoundry.errors import Cancelled, ConfigError, InputError, SongfoundryError
 from songfoundry.hardware import free_threads, keep_memory
 from songfoundry.separating import verb as verbs
 from songfoundry.separating.models import outline
@@ -125,7 +126,8 @@ def separate_all(
     outcomes: list[Outcome | None] = [None] * len(songs)
     plans = [plan_paths(selection.names, out, options.get("name_template"), form.format, track, known.name) for _, track in songs]
     if len(songs) > 1:
-        _check_apart([source for source, _ in songs], plans)
+        # Before any work: one song's stems may be the next one's sound.
+        spare((path for paths in plans for path in paths.values()), (source for source, _ in songs), "the songs", "--out")
     if options.get("skip_existing"):
         part = {key: options[key] for key in ("start", "duration", "preview") if options.get(key) is not None}
         for index, ((source, _), paths) in enumerate(zip(songs, plans, strict=True)):
@@ -142,23 +144,6 @@ def separate_all(
     else:
         _one_by_one(songs, outcomes, separator, out, progress, cancel, options)
     return outcomes
-
-
-def _check_apart(sources: Sequence[str], plans: Sequence[dict[str, str]]) -> None:
-    """Refuse, before any work, to write over a song that is still to be read; raises `OutputError`."""
-    read = {_identity(source) for source in sources} - {None}
-    for path in (path for paths in plans for path in paths.values()):
-        if _identity(path) in read:
-            raise OutputError(f"expected another file than the songs to write to, found '{path}' in both places: change --out")
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Tell a file by its place on the disk, whatever its name; None where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _tell(progress: Progress | None, outcome: Outcome, number: int, count: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from songfoundry.audio import io
-from songfoundry.audio.atomic import spare
+from songfoundry.audio.atomic import same_file, spare
 from songfoundry.audio.pieces import clip_report, loudest_window
 from songfoundry.errors import AudioError, Cancelled, ConfigError
 from songfoundry.separating.models import Outline, outline
@@ -149,7 +149,7 @@ def separate(
     paths: dict[str, str] = {}
     if out is not None:
         paths = plan_paths(selection.names, out, name_template, form.format, track or song.track, known.name)
-        _spare_source(song.name, paths)
+        spare(paths.values(), [song.name], "the song", "--out")
         if skip_existing and (result := already_there(song.name, known.name, paths, start, duration, preview)):
             return result
     if not isinstance(model, Separator):
@@ -169,9 +169,7 @@ def already_there(
     """
     if "-" in paths.values() or not all(os.path.exists(path) for path in paths.values()):
         return None
-    if os.path.exists(source) and any(os.path.samefile(path, source) for path in paths.values()):
-        return None
-    if not _as_long(source, paths.values(), start, duration, preview):
+    if same_file(paths.values(), [source]) or not _as_long(source, paths.values(), start, duration, preview):
         return None
     return SeparationResult(source, model, paths, skipped=True)
 
@@ -357,9 +355,3 @@ def _check_range(start: float, duration: float | None, preview: float | None) ->
             raise ConfigError(f"expected {name} of more than 0 s, found {value:g}: choose another")
     if preview is not None and (start or duration is not None):
         raise ConfigError("expected --preview, or --start and --duration, found both: --preview finds its place, leave one out")
-
-
-def _spare_source(source: str, paths: dict[str, str]) -> None:
-    """Refuse to write over the song itself."""
-    for path in paths.values():
-        spare(path, [source], "the song", "--out")

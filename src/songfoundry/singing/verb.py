@@ -217,7 +217,7 @@ def _check_places(sources: Sequence, **places) -> None:
             raise ConfigError(f"expected a name that ends in {wanted} for {name.replace('_', ' ')}, found '{text}': change it")
         if text == "-":
             continue
-        spare(text, sources, "what is read")
+        spare([text], sources, "what is read")
         whole = os.path.abspath(text)
         if whole in taken:
             raise OutputError(f"expected a file each, found '{text}' for both {taken[whole]} and {name}: change one")

@@ -212,7 +212,7 @@ def play(
     count = sum(len(part.starts) for part in parts)
     if not count:
         raise InputError(f"expected notes to play in {name}, found none: check that it is the right file")
-    spare(out, [source] if named else [], "the piece itself")
+    spare([out], [source] if named else [], "the piece itself")
     player = Player(_generator(model, device, threads), instruments=instruments, interpolate=interpolate, seed=seed)
 
     def show(share: float) -> bool | None:
